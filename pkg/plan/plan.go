@@ -1,0 +1,197 @@
+// Package plan compares and orders: what is declared, what was accepted, what
+// is remembered and what was seen become changes, each with its cause, its
+// class and whether the policy lets it happen. It is pure: no clock, no
+// context, no I/O, and no map order in its results.
+package plan
+
+import (
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// An Action is what is done to one resource, or would be.
+type Action string
+
+// The actions, the weightiest first.
+const (
+	Delete   Action = "delete"
+	Replace  Action = "replace"
+	TakeOver Action = "takeover"
+	Undelete Action = "undelete"
+	Undrain  Action = "undrain"
+	Drain    Action = "drain"
+	Create   Action = "create"
+	Start    Action = "start"
+	Restart  Action = "restart"
+	Stop     Action = "stop"
+	Update   Action = "update"
+	Reload   Action = "reload"
+	Block    Action = "block" // nothing may be done until something is known
+	None     Action = "none"
+)
+
+// A Class is what kind of consent a change needs.
+type Class string
+
+// The classes.
+const (
+	Restore     Class = "restore"
+	Config      Class = "config"
+	Money       Class = "money"
+	Destructive Class = "destructive"
+	Revive      Class = "revive"
+	Takeover    Class = "takeover"
+)
+
+// A Cause is what brought a difference about.
+type Cause string
+
+// The causes.
+const (
+	Declared       Cause = "declared"          // in the file, never applied
+	FileChanged    Cause = "file_changed"      // declared differs from accepted, live does not
+	Removed        Cause = "removed_from_file" // accepted, no longer declared
+	LiveChanged    Cause = "live_changed"      // live differs from accepted, declared does not
+	BothChanged    Cause = "both_changed"      // both differ from accepted
+	DeletedLive    Cause = "deleted_live"      // somebody deleted it in a cluster that is otherwise the same
+	DrainedLive    Cause = "drained_live"      // another tool set a drain
+	ObjectMissing  Cause = "object_missing"    // a Service, EndpointSlice, namespace or demo Deployment of a living offer
+	AddressChanged Cause = "address_changed"   // pods reach this host at another address
+	ClusterRebuilt Cause = "cluster_rebuilt"
+	RolledBack     Cause = "rolled_back" // the cluster went back in time
+	HostRebooted   Cause = "host_rebooted"
+	Crashed        Cause = "crashed"
+	Unhealthy      Cause = "unhealthy" // runs and does not answer
+	Upgraded       Cause = "upgraded"
+	Tombstoned     Cause = "tombstone"
+	Foreign        Cause = "foreign" // bears no mark of ours
+	OtherHolder    Cause = "other_holder"
+	OtherCluster   Cause = "other_cluster"
+	AgentWallet    Cause = "agent_wallet"
+	Unknown        Cause = "unknown"
+)
+
+// A Set is offers and the specs that they mean, sorted: what a file declares,
+// or what was accepted. One Set is never changed after it was made.
+type Set struct {
+	Offers     []offer.Offer         `json:"offers"`
+	Specs      []resource.Spec       `json:"specs"`
+	Tombstones []offer.TombstoneDecl `json:"tombstones,omitempty"`
+	Source     Source                `json:"source"`
+}
+
+// A Source is where a set was declared.
+type Source struct {
+	Path      string `json:"path"`   // of the file or folder, absolute
+	SHA256    string `json:"sha256"` // of the bytes read
+	GitRemote string `json:"git_remote,omitempty"`
+	GitPath   string `json:"git_path,omitempty"` // within the work tree
+	GitCommit string `json:"git_commit,omitempty"`
+	GitDirty  bool   `json:"git_dirty,omitempty"`
+}
+
+// An Accepted is what a person last agreed to by apply.
+type Accepted struct {
+	Number int       `json:"number"` // 1, 2, …
+	By     string    `json:"by"`
+	At     time.Time `json:"at"`
+	Set    Set       `json:"set"`
+}
+
+// A Memory is what the site remembers, beside what the file says. The zero
+// Memory is a site that never ran.
+type Memory struct {
+	Accepted *Accepted // nil: nothing accepted here
+	Marks    offer.Marks
+
+	// Made tells which cluster objects are known to have been there as ours,
+	// by their last UID. An accepted object that was never made is unfinished
+	// work; one that was made and is absent was lost or deleted.
+	Made map[resource.ID]string
+
+	ClusterUID string // of kube-system, when the site last wrote there
+	Kubeconfig string // that were accepted
+	Context    string
+	Serial     int64  // of the last run that changed the cluster
+	Holder     string // whose state this is
+	BootID     string // of the last run
+}
+
+// A Policy is how much a run may do by itself.
+type Policy struct {
+	Mode     Mode
+	Approve  map[Class]bool // --approve, with AutoApprove
+	TakeOver bool           // --take-over
+	Targets  []offer.Key    // nil: all
+	Declined []offer.Key    // offers whose decisions a person said no to
+}
+
+// A Mode is who is there to agree.
+type Mode uint8
+
+// The modes. The zero Mode may do the least.
+const (
+	Unattended  Mode = iota // converge
+	AutoApprove             // apply --auto-approve
+	Attended                // apply with somebody there, and plan
+)
+
+// A Step is one change to one resource.
+type Step struct {
+	ID       resource.ID
+	Action   Action
+	Class    Class
+	Cause    Cause
+	Why      string // for people; nothing may branch on it
+	Withheld bool
+	Needs    []resource.ID // steps of this plan that must have succeeded
+	Fields   []resource.Difference
+
+	Want  resource.Spec  // what it should become, located; zero when it should go
+	Terms resource.Terms // of the write
+}
+
+// A Change is what one offer needs, its steps in order.
+type Change struct {
+	Key     offer.Key
+	Address offer.Address
+	Offer   *offer.Offer // as declared, else as accepted; nil when only its name is known
+
+	// Taken from the weightiest step.
+	Action   Action
+	Class    Class
+	Cause    Cause
+	Why      string
+	Withheld bool
+
+	DeclaredAt offer.Source
+	Next       string // the command that settles what is withheld or blocked; "" when none is needed
+	Steps      []Step
+}
+
+// A Plan is what one run would do.
+type Plan struct {
+	Site     string
+	Source   Source
+	Cluster  resource.ClusterSighting
+	Complete bool     // nothing that the plan rests on is unknown
+	Notes    []string // for people: what is worth knowing and needs nothing
+
+	Changes   []Change // sorted by offer; holds nothing that needs nothing
+	Unchanged int      // offers that need nothing
+	Decisions int      // changes that are withheld
+
+	// Basis digests what the plan rests on, by resource and by input, so that
+	// a plan file is refused once any of it has moved.
+	Basis map[string]string
+}
+
+// An Outcome is how one step went.
+type Outcome struct {
+	ID     resource.ID
+	Action Action
+	Err    error             // nil when the change took hold
+	Seen   resource.Sighting // after a Put that succeeded
+}

@@ -1,0 +1,58 @@
+package plan
+
+import (
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A Report is how every offer of a site stands.
+type Report struct {
+	Site         string
+	Cluster      resource.ClusterSighting
+	Accepted     *Accepted // nil: nothing accepted here
+	LastBoot     time.Time // zero when unknown
+	LastConverge Run       // zero when there was none
+	Offers       []OfferStatus
+	Decisions    []Change // withheld or blocked changes of an unattended run
+}
+
+// A Run is how one run of converge ended.
+type Run struct {
+	At   time.Time
+	Exit int
+}
+
+// An OfferStatus is how one offer stands. Tombstones are offers that are not
+// declared.
+type OfferStatus struct {
+	Key        offer.Key
+	Address    offer.Address
+	Offer      *offer.Offer // as accepted, else as declared; nil for a tombstone
+	Declared   bool
+	Accepted   bool
+	Live       resource.Presence // of its ServiceOffer; of its gateway when standalone
+	Ready      *bool             // nil: unknown, or there is no such condition
+	Sellable   *bool
+	Conditions []Condition
+	Drain      *offer.Drain
+	Tombstone  *offer.Tombstone
+	Gateway    *resource.Running // nil: it needs none, or nothing is known
+	Drift      []Drift
+}
+
+// A Condition is one of a ServiceOffer's status.
+type Condition struct {
+	Type    string    `json:"type"`
+	Status  string    `json:"status"` // True, False or Unknown
+	Reason  string    `json:"reason,omitempty"`
+	Message string    `json:"message,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+}
+
+// A Drift is a difference between what was accepted and what is live.
+type Drift struct {
+	resource.Difference
+	Class Class
+}

@@ -1,0 +1,183 @@
+package resource
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+)
+
+// A Presence says what an observation established about a resource. Since its
+// zero is Unknown, a forgotten or failed read can never pass for absence.
+type Presence uint8
+
+// The zero Presence is Unknown.
+const (
+	Unknown Presence = iota
+	Absent
+	Present
+)
+
+func (p Presence) String() string { return [...]string{"unknown", "absent", "present"}[p] }
+
+// A Sighting is what was seen of one resource. The zero value is: nothing is
+// known.
+type Sighting struct {
+	Presence Presence
+	Why      string // when Unknown: what stopped the look, for people
+
+	Object  *Object  // when Present, in the cluster
+	Gateway *Running // on the host: when Present, and when Absent what its record says of its end
+}
+
+// An Object is a present object of the cluster.
+type Object struct {
+	UID             string
+	ResourceVersion string
+	Created         time.Time
+	Going           bool           // it has a deletionTimestamp: nothing is put until its absence was seen
+	Content         map[string]any // the whole object without managedFields, as encoding/json decodes it
+	Writers         []Writer       // by time, the oldest first
+
+	// Rehearsed is what the API server said our apply would make of it: the
+	// content after a server-side dry run. Nil when none was asked for.
+	Rehearsed map[string]any
+	// Refused is why the API server would refuse our apply, for people.
+	Refused string
+}
+
+// A Writer is one manager of an object's fields, from managedFields: a program,
+// never a person.
+type Writer struct {
+	Manager     string
+	Operation   string // Apply or Update
+	Subresource string
+	At          time.Time
+	Paths       map[string]bool // of the leaves it owns, as in a [Difference]
+}
+
+// Label gives the value of a label, or "".
+func (o *Object) Label(key string) string { return text(o.Content, "metadata", "labels", key) }
+
+// Annotation gives the value of an annotation, or "".
+func (o *Object) Annotation(key string) string {
+	return text(o.Content, "metadata", "annotations", key)
+}
+
+func text(m map[string]any, path ...string) string {
+	for _, p := range path[:len(path)-1] {
+		m, _ = m[p].(map[string]any)
+	}
+	s, _ := m[path[len(path)-1]].(string)
+	return s
+}
+
+// A GatewayState is what a gateway does.
+type GatewayState string
+
+// The states of gateways.
+const (
+	GatewayRunning      GatewayState = "running"
+	GatewayStarting     GatewayState = "starting"
+	GatewayStopped      GatewayState = "stopped"
+	GatewayFailed       GatewayState = "failed"
+	GatewayCrashLooping GatewayState = "crash_looping"
+	GatewayUnknown      GatewayState = "unknown"
+)
+
+// A Running is what was seen of a gateway. With Presence Absent only Last and
+// Record tell anything: how it ended, and what had been started.
+type Running struct {
+	State        GatewayState
+	Supervisor   string // detached or systemd
+	Identity     Identity
+	Answering    bool   // its admin socket answers, as the instance that the record names
+	Healthy      bool   // its upstream answered lately
+	HealthReason string // when not Healthy, for people
+	Listen       []string
+	PathSeen     time.Time // when it was last asked under its cluster name; zero: never
+	Restarts     int       // by --watch or systemd, since it was last started by a person or a reboot
+	Last         *Exit     // how the previous run ended; nil when there was none or nobody knows
+	Record       *Identity // what the record says; nil without one
+}
+
+// An Identity is what makes a process this gateway and no other (a PID is not
+// one), and what it runs.
+type Identity struct {
+	Instance   string    `json:"instance"` // random, new for each process
+	BootID     string    `json:"boot_id"`
+	PID        int       `json:"pid"`
+	StartTicks uint64    `json:"start_ticks"` // field 22 of /proc/PID/stat
+	ExeDevice  uint64    `json:"exe_device"`
+	ExeInode   uint64    `json:"exe_inode"`
+	Started    time.Time `json:"started"`
+
+	// Version and Digest say whether it is current, not whose it is.
+	Version string `json:"version"`
+	Digest  string `json:"digest"` // of the configuration in force, as Gateway.Digest gives it
+}
+
+// An Exit is how a process ended.
+type Exit struct {
+	Code   int       `json:"code"`
+	Signal string    `json:"signal,omitempty"`
+	OOM    bool      `json:"oom,omitempty"`
+	At     time.Time `json:"at"` // when it was noticed
+}
+
+// A World is all that one look saw. The zero value is: nothing is known.
+type World struct {
+	Cluster ClusterSighting
+	Host    HostSighting
+	Seen    map[ID]Sighting // an ID that is missing is unknown
+}
+
+// A ClusterSighting is what was seen of the cluster as a whole.
+type ClusterSighting struct {
+	Contacted  bool   // something needed it, so it was asked
+	Reachable  bool   // it answered
+	Why        string // when not Reachable, or when a LIST failed: for people
+	Server     string
+	Version    string
+	UID        string // of namespace kube-system; empty when unknown
+	Kubeconfig string // path, and context, that were used
+	Context    string
+
+	// Serial is the number of the last run that changed this cluster, from our
+	// ConfigMap; 0 when there is none. SerialKnown is false when it could not
+	// be read.
+	Serial      int64
+	SerialKnown bool
+
+	Controller Presence // of Deployment x402/serviceoffer-controller: whether somebody reconciles
+
+	HostAddress netip.Addr     // at which pods reach this host; zero when unknown
+	HostWhy     string         // when HostAddress is zero: why, for people
+	Peers       []netip.Prefix // nodes and pod CIDRs: who may ask a gateway that the cluster charges for
+	PublicURL   string         // tunnelURL of obol-frontend/obol-stack-config; empty when unknown
+
+	Wallets map[string]Wallet // by the Agent's name, for each agent that was asked about
+	Unknown map[string]string // kinds whose LIST failed, with the reason
+
+	// Others are ServiceOffers beside the asked ones that bear this site's
+	// label, or hold a path or hostname; sorted by namespace and name.
+	Others []ID
+}
+
+// A Wallet is what was seen of an Agent and its keystore Secret.
+type Wallet struct {
+	Agent    Presence
+	Ready    bool
+	Keystore Presence // by one GET of its metadata; its data is never read
+	Address  string   // the annotation of the keystore, else status.walletAddress; empty when there is none
+	Why      string   // when something is Unknown
+}
+
+// A HostSighting is what was seen of this host.
+type HostSighting struct {
+	BootID  string
+	Holder  string       // hash of machine-id and uid: who we are
+	Version string       // of the executable that would start gateways
+	Taken   map[int]bool // TCP ports on which something else than our gateways listens
+	Keys    []offer.Key  // gateways that have a folder here, sorted
+}
