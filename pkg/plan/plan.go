@@ -100,44 +100,6 @@ type Accepted struct {
 	Set    Set       `json:"set"`
 }
 
-// A Memory is what the site remembers, beside what the file says. The zero
-// Memory is a site that never ran.
-type Memory struct {
-	Accepted *Accepted // nil: nothing accepted here
-	Marks    offer.Marks
-
-	// Made tells which cluster objects are known to have been there as ours,
-	// by their last UID. An accepted object that was never made is unfinished
-	// work; one that was made and is absent was lost or deleted.
-	Made map[resource.ID]string
-
-	ClusterUID string // of kube-system, when the site last wrote there
-	Kubeconfig string // that were accepted
-	Context    string
-	Serial     int64  // of the last run that changed the cluster
-	Holder     string // whose state this is
-	BootID     string // of the last run
-}
-
-// A Policy is how much a run may do by itself.
-type Policy struct {
-	Mode     Mode
-	Approve  map[Class]bool // --approve, with AutoApprove
-	TakeOver bool           // --take-over
-	Targets  []offer.Key    // nil: all
-	Declined []offer.Key    // offers whose decisions a person said no to
-}
-
-// A Mode is who is there to agree.
-type Mode uint8
-
-// The modes. The zero Mode may do the least.
-const (
-	Unattended  Mode = iota // converge
-	AutoApprove             // apply --auto-approve
-	Attended                // apply with somebody there, and plan
-)
-
 // A Step is one change to one resource.
 type Step struct {
 	ID       resource.ID
@@ -182,10 +144,6 @@ type Plan struct {
 	Changes   []Change // sorted by offer; holds nothing that needs nothing
 	Unchanged int      // offers that need nothing
 	Decisions int      // changes that are withheld
-
-	// Basis digests what the plan rests on, by resource and by input, so that
-	// a plan file is refused once any of it has moved.
-	Basis map[string]string
 }
 
 // An Outcome is how one step went.

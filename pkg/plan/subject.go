@@ -1,0 +1,111 @@
+package plan
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A slot is what holds at most one offer: a namespace and name is one object in
+// the cluster, whatever the offer's type.
+type slot struct{ namespace, name string }
+
+func slotOf(k offer.Key) slot { return slot{k.Namespace, k.Name} }
+
+func (s slot) compare(t slot) int {
+	return cmp.Or(cmp.Compare(s.namespace, t.namespace), cmp.Compare(s.name, t.name))
+}
+
+func (s slot) id(kind string) resource.ID {
+	return resource.ID{Kind: kind, Namespace: s.namespace, Name: s.name}
+}
+
+// A subject is one slot with all that is declared, accepted and remembered of it.
+type subject struct {
+	slot
+	key      offer.Key
+	address  offer.Address
+	declared *offer.Offer
+	accepted *offer.Offer
+	want     []resource.Spec               // declared, in order
+	was      map[resource.ID]resource.Spec // accepted
+	tomb     *offer.Tombstone              // remembered
+	buried   *offer.TombstoneDecl          // declared
+	drain    *offer.Drain                  // remembered
+}
+
+// offer gives the offer as declared, else as accepted, else nil.
+func (s *subject) offer() *offer.Offer {
+	if s.declared != nil {
+		return s.declared
+	}
+	return s.accepted
+}
+
+// subjects gathers all slots that anything is known of, sorted.
+func subjects(in Input) []*subject {
+	all := map[slot]*subject{}
+	at := func(k offer.Key) *subject {
+		s, ok := all[slotOf(k)]
+		if !ok {
+			s = &subject{slot: slotOf(k), key: k, was: map[resource.ID]resource.Spec{}}
+			all[s.slot] = s
+		}
+		return s
+	}
+	for _, id := range in.World.Cluster.Others {
+		if seen := in.World.Seen[id].Object; seen != nil && seen.Label(resource.SiteLabel) == in.Site {
+			s := at(offer.Key{Type: liveType(seen), Namespace: id.Namespace, Name: id.Name})
+			_ = s.address.UnmarshalText([]byte(seen.Annotation(resource.AddressAnnotation))) // no address is no harm
+		}
+	}
+	addMarks(in.Memory.Marks, at)
+	if acc := in.Memory.Accepted; acc != nil {
+		addSet(&acc.Set, at, func(s *subject, o *offer.Offer) { s.accepted = o }, func(s *subject, spec resource.Spec) { s.was[spec.ID] = spec })
+		if in.Want == nil {
+			in.Want = &acc.Set
+		}
+	}
+	if in.Want != nil {
+		addSet(in.Want, at, func(s *subject, o *offer.Offer) { s.declared = o }, func(s *subject, spec resource.Spec) { s.want = append(s.want, spec) })
+		for i := range in.Want.Tombstones {
+			t := &in.Want.Tombstones[i]
+			at(t.Key).buried = t
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b *subject) int { return a.compare(b.slot) })
+}
+
+func addMarks(m offer.Marks, at func(offer.Key) *subject) {
+	for i := range m.Tombstones {
+		t := &m.Tombstones[i]
+		s := at(t.Key)
+		s.tomb, s.address = t, t.Address
+	}
+	for i := range m.Drains {
+		d := &m.Drains[i]
+		at(d.Key).drain = d
+	}
+}
+
+func addSet(set *Set, at func(offer.Key) *subject, give func(*subject, *offer.Offer), add func(*subject, resource.Spec)) {
+	for i := range set.Offers {
+		o := &set.Offers[i]
+		s := at(o.Key())
+		s.key, s.address = o.Key(), o.Address
+		give(s, o)
+	}
+	for _, spec := range set.Specs {
+		add(at(spec.Offer), spec)
+	}
+}
+
+// liveType gives the type of a live ServiceOffer.
+func liveType(o *resource.Object) offer.Type {
+	t, _ := resource.Lookup(o.Content, "spec.type")
+	s, _ := t.(string)
+	return offer.Type(s)
+}
