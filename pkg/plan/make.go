@@ -69,9 +69,12 @@ func (p *planner) changes(s *subject) []Change {
 	steps := p.steps(s)
 	p.rule(s, steps)
 	var plain, decide []Step
+	asked := map[resource.ID]bool{}
 	for _, step := range steps {
-		if step.decision() || step.Withheld {
+		waits := step.makes() && slices.ContainsFunc(step.Needs, func(id resource.ID) bool { return asked[id] })
+		if step.decision() || step.Withheld || waits {
 			decide = append(decide, step)
+			asked[step.ID] = true
 		} else {
 			plain = append(plain, step)
 		}

@@ -44,7 +44,15 @@ func (p *planner) serviceOffer(s *subject, spec resource.Spec) []Step {
 	step.Want = spec
 	step.Want.Object = p.drained(s, spec.Object, seen.Object)
 	if st, ok := p.strange(seen.Object, step); ok {
-		return []Step{st}
+		if p.Policy.withholds(s.key, st) {
+			return []Step{st}
+		}
+		steps := []Step{st}
+		for _, u := range p.undrain(s, spec, seen.Object) {
+			u.Cause, u.Class = st.Cause, st.Class // part of the same decision, after it
+			steps = append(steps, u)
+		}
+		return steps
 	}
 	steps := p.update(s, spec, seen.Object, step)
 	if w.lost != "" {

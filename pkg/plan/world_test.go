@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -18,7 +17,7 @@ import (
 // are told, and a memory of it. Tests put it into some state, plan, and carry
 // the plan out.
 type site struct {
-	t       testing.TB
+	t       fataler
 	now     time.Time
 	in      plan.Input
 	uid     int
@@ -27,13 +26,16 @@ type site struct {
 	blind   map[resource.ID]string // what cannot be seen, and why
 }
 
+// fataler is what tests and laws have in common.
+type fataler interface{ Fatal(args ...any) }
+
 const (
 	holder = "aaaaaaaaaaaa"
 	payTo  = "0x52908400098527886E0F7030069857D2E4169EE7"
 	wallet = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
 )
 
-func newSite(t testing.TB) *site {
+func newSite(t fataler) *site {
 	s := &site{
 		t: t, now: time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC),
 		objects: map[resource.ID]*resource.Object{}, running: map[resource.ID]*resource.Running{}, blind: map[resource.ID]string{},
@@ -59,6 +61,7 @@ func (s *site) look() plan.Input {
 			in.World.Cluster.Others = append(in.World.Cluster.Others, id)
 		}
 	}
+	slices.SortFunc(in.World.Cluster.Others, resource.ID.Compare)
 	for id, g := range s.running {
 		p := resource.Present
 		if g.State != resource.GatewayRunning {
@@ -140,7 +143,7 @@ func (s *site) apply(p plan.Policy) plan.Plan {
 }
 
 // roundTrip is what becomes of a set in a state file.
-func roundTrip(t testing.TB, set plan.Set) plan.Set {
+func roundTrip(t fataler, set plan.Set) plan.Set {
 	b, err := json.Marshal(set)
 	if err != nil {
 		t.Fatal(err)
