@@ -1,6 +1,6 @@
 // Package offer holds the seller's words and their rules: offer, price,
 // payment, networks and tokens, drain, tombstone. It does no I/O, reads no
-// clock, and imports nothing but the standard library.
+// clock, and imports nothing but the standard library and Keccak-256.
 package offer
 
 import (
@@ -31,6 +31,14 @@ type Key struct {
 // Compare orders keys by namespace, name and type.
 func (k Key) Compare(other Key) int {
 	return cmp.Or(cmp.Compare(k.Namespace, other.Namespace), cmp.Compare(k.Name, other.Name), cmp.Compare(k.Type, other.Type))
+}
+
+// SameName reports whether two keys share namespace and name, and with them one
+// object in the cluster, whatever their types.
+func (k Key) SameName(other Key) bool { return k.compareName(other) == 0 }
+
+func (k Key) compareName(other Key) int {
+	return cmp.Or(cmp.Compare(k.Namespace, other.Namespace), cmp.Compare(k.Name, other.Name))
 }
 
 // String gives the form that messages use when there is no address:
@@ -119,6 +127,9 @@ type AgentRef struct {
 
 	Wallet string `json:"wallet,omitempty"` // agent_wallet of the file: pins it in git
 }
+
+// DemoImage is what the stack's hello and blocks demos run.
+const DemoImage = "ghcr.io/obolnetwork/demo-server:latest"
 
 // A DemoRef is the scenario behind a demo offer.
 type DemoRef struct {

@@ -30,7 +30,7 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 	for _, s := range subjects(in) {
 		steps := stepsOf(p, s.slot)
 		switch {
-		case !targeted(in.Policy, s.slot):
+		case !in.Policy.Includes(s.key):
 			set.keep(s)
 		case s.declared != nil && s.buried == nil && !refused(s, steps):
 			set.accept(pl, s)
@@ -48,10 +48,6 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 		}
 	}
 	return set, marks
-}
-
-func targeted(p Policy, s slot) bool {
-	return p.Targets == nil || slices.ContainsFunc(p.Targets, func(k offer.Key) bool { return slotOf(k) == s })
 }
 
 func stepsOf(p Plan, s slot) []Step {

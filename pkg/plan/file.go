@@ -78,7 +78,7 @@ func Basis(in Input) map[string]string {
 		out["accepted set"] = fmt.Sprint(in.Memory.Accepted.Number)
 	}
 	for _, s := range subjects(in) {
-		if !targeted(in.Policy, s.slot) {
+		if !in.Policy.Includes(s.key) {
 			continue
 		}
 		ids := []resource.ID{s.id(resource.ServiceOffer), s.id(resource.GatewayKind)}
@@ -122,3 +122,6 @@ func hash(v any) string {
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:])
 }
+
+// BasisDigest digests all that a plan rests on.
+func BasisDigest(in Input) string { return hash(Basis(in)) }

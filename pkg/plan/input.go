@@ -47,6 +47,7 @@ type Policy struct {
 	TakeOver bool           // --take-over
 	Targets  []offer.Key    // nil: all
 	Declined []offer.Key    // offers whose decisions a person said no to
+	Undrain  []offer.Key    // offers that a person typed to sell again
 }
 
 // A Mode is who is there to agree.

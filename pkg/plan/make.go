@@ -29,7 +29,7 @@ func Make(in Input) Plan {
 		out.Source = in.Memory.Accepted.Set.Source
 	}
 	for _, s := range subjects(in) {
-		if in.Policy.Targets != nil && !slices.ContainsFunc(in.Policy.Targets, func(k offer.Key) bool { return slotOf(k) == s.slot }) {
+		if !in.Policy.Includes(s.key) {
 			continue
 		}
 		changes := p.changes(s)

@@ -27,6 +27,9 @@ func (p *planner) object(s *subject, spec resource.Spec) []Step {
 		step.Action, step.Cause, step.Class = Block, Unknown, Restore
 		step.Why = "the address at which pods reach this host is not known: " + p.World.Cluster.HostWhy
 		return []Step{step}
+	case seen.Refused != "":
+		step.Action, step.Cause, step.Why = Block, Unknown, seen.Refused
+		return []Step{step}
 	case seen.Presence == resource.Absent:
 		step.Action = Create
 		step.Cause, step.Class, step.Why = p.missing(s, spec.ID)

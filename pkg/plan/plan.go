@@ -80,6 +80,11 @@ type Set struct {
 	Specs      []resource.Spec       `json:"specs"`
 	Tombstones []offer.TombstoneDecl `json:"tombstones,omitempty"`
 	Source     Source                `json:"source"`
+
+	// HostAddress and PublicURL are where the file says that pods reach this
+	// host, and buyers the cluster; empty: as the cluster says.
+	HostAddress string `json:"host_address,omitempty"`
+	PublicURL   string `json:"public_url,omitempty"`
 }
 
 // A Source is where a set was declared.

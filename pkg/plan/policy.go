@@ -6,6 +6,11 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 )
 
+// Includes reports whether an offer is among the targets.
+func (p Policy) Includes(k offer.Key) bool {
+	return p.Targets == nil || slices.ContainsFunc(p.Targets, k.SameName)
+}
+
 // decision reports whether a step is one that a person settles: what somebody
 // else than the file or an accident brought about, or what gives up, takes over
 // or revives something.
@@ -25,11 +30,19 @@ func (s Step) decision() bool {
 	return true
 }
 
+func (p Policy) declines(k offer.Key) bool { return slices.ContainsFunc(p.Declined, k.SameName) }
+
+// undrains reports whether a person typed that the offer is to sell again.
+func (p Policy) undrains(k offer.Key) bool { return slices.ContainsFunc(p.Undrain, k.SameName) }
+
 // withholds is the table of who may do what: it reports whether the policy
 // keeps the step of offer k from happening.
 func (p Policy) withholds(k offer.Key, s Step) bool {
+	if s.Action == Undrain && p.undrains(k) {
+		return false
+	}
 	if s.Cause == OtherHolder && s.Action != Stop {
-		return p.Mode != Attended || !p.TakeOver || slices.Contains(p.Declined, k)
+		return p.Mode != Attended || !p.TakeOver || p.declines(k)
 	}
 	if s.decision() {
 		switch p.Mode {
@@ -38,7 +51,7 @@ func (p Policy) withholds(k offer.Key, s Step) bool {
 		case AutoApprove:
 			return !p.Approve[s.Class]
 		case Attended:
-			return slices.Contains(p.Declined, k)
+			return p.declines(k)
 		}
 	}
 	if p.Mode != Unattended || s.enforces() {

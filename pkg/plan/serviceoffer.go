@@ -29,6 +29,9 @@ func (p *planner) serviceOffer(s *subject, spec resource.Spec) []Step {
 	case seen.Presence == resource.Present && seen.Object.Going:
 		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, "is being deleted: wait until it is gone"
 		return []Step{step}
+	case seen.Refused != "":
+		step.Action, step.Cause, step.Why = Block, Unknown, seen.Refused
+		return []Step{step}
 	}
 	w := p.wallet(s)
 	if w.unknown != "" && seen.Presence == resource.Absent {
@@ -98,6 +101,8 @@ func (p *planner) openMoney(s *subject) *offer.MoneyDecision {
 func (p *planner) draining(s *subject) (offer.Drain, bool) {
 	decl := s.declared.Drain
 	switch {
+	case p.Policy.undrains(s.key):
+		return offer.Drain{}, false
 	case s.drain != nil && s.drain.Origin == offer.FromFile:
 		if decl == nil {
 			return offer.Drain{}, false
@@ -181,9 +186,11 @@ func (p *planner) drainCause(s *subject, obj *resource.Object) (Cause, Class, st
 	return LiveChanged, Restore, fmt.Sprintf("drained by %s; somebody took the drain off in the cluster: only \"obolctl undrain\" ends it", s.drain.By)
 }
 
-// undrain plans the end of a drain whose declaration was taken away.
+// undrain plans the end of a drain whose declaration was taken away, or that a
+// person typed to end.
 func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) []Step {
-	if s.drain == nil || s.drain.Origin != offer.FromFile || s.declared.Drain != nil {
+	dropped := s.drain != nil && s.drain.Origin == offer.FromFile && s.declared.Drain == nil
+	if !dropped && !p.Policy.undrains(s.key) {
 		return nil
 	}
 	at, _ := resource.Lookup(obj.Content, drainAt)
@@ -202,7 +209,7 @@ func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) 
 
 // noteDrain tells of a drain that the file does not know.
 func (p *planner) noteDrain(s *subject) {
-	if d := s.drain; d != nil && d.Origin != offer.FromFile {
+	if d := s.drain; d != nil && d.Origin != offer.FromFile && !p.Policy.undrains(s.key) {
 		p.notes = append(p.notes, fmt.Sprintf("%s stays drained (by %s, %s); to sell again: obolctl undrain %s",
 			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), s.address))
 	}

@@ -31,7 +31,7 @@ func Status(in Input) Report {
 	}
 	pl := &planner{Input: in}
 	for _, s := range subjects(in) {
-		if s.offer() == nil && s.tomb == nil || !targeted(in.Policy, s.slot) {
+		if s.offer() == nil && s.tomb == nil || !in.Policy.Includes(s.key) {
 			continue
 		}
 		st := pl.status(s)

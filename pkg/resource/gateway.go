@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"net/netip"
+	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 )
@@ -37,6 +38,11 @@ type Gateway struct {
 	MaxBody    int64                   `json:"max_body,omitempty"`       // bytes; 0: no limit
 	InFlight   int                     `json:"max_concurrent,omitempty"` // 0: no limit
 	Timeout    string                  `json:"timeout,omitempty"`        // for the upstream's first byte, as time.ParseDuration reads it; empty: none
+
+	// DrainAt and DrainEnds tell a standalone gateway when it began to stop
+	// selling, and when it is done; zero when it sells.
+	DrainAt   time.Time `json:"drain_at,omitzero"`
+	DrainEnds time.Time `json:"drain_ends,omitzero"`
 }
 
 // Digest identifies the configuration: equal digests mean that nothing is to be
@@ -78,7 +84,7 @@ func (s Spec) Located(p Place) Spec {
 	}
 	if s.Gateway != nil {
 		g := *s.Gateway
-		g.Pods = netip.AddrPortFrom(p.Host, g.Listen[0].Port())
+		g.Pods = netip.AddrPortFrom(p.Host.Unmap(), g.Listen[0].Port())
 		g.Peers = p.Peers
 		s.Gateway = &g
 		return s

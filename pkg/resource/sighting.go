@@ -25,6 +25,7 @@ func (p Presence) String() string { return [...]string{"unknown", "absent", "pre
 type Sighting struct {
 	Presence Presence
 	Why      string // when Unknown: what stopped the look, for people
+	Refused  string // why what is wanted cannot be applied there, for people; empty when nobody asked
 
 	Object  *Object  // when Present, in the cluster
 	Gateway *Running // on the host: when Present, and when Absent what its record says of its end
@@ -99,6 +100,7 @@ type Running struct {
 	Restarts     int       // by --watch or systemd, since it was last started by a person or a reboot
 	Last         *Exit     // how the previous run ended; nil when there was none or nobody knows
 	Record       *Identity // what the record says; nil without one
+	Config       *Gateway  // of its configuration file; nil when there is none or it cannot be read
 }
 
 // An Identity is what makes a process this gateway and no other (a PID is not

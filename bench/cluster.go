@@ -1,0 +1,283 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+)
+
+var serviceOffers = schema.GroupVersionResource{Group: "obol.org", Version: "v1alpha1", Resource: "serviceoffers"}
+
+const workers = 16
+
+const header = `
+obolctl {
+  site = "bench"
+}
+
+defaults {
+  payment {
+    network = "base-sepolia"
+    pay_to  = "0x52908400098527886E0F7030069857D2E4169EE7"
+  }
+}
+`
+
+// declare writes the offers file with n offers that need no gateway, and
+// forgets what was accepted before.
+func (b *bench) declare(text string) error {
+	if err := os.RemoveAll(b.path("state")); err != nil {
+		return err
+	}
+	return os.WriteFile(b.path("offers.hcl"), []byte(header+text), 0o600)
+}
+
+// start measures how long the program takes to do nothing.
+func (b *bench) start(ctx context.Context) error {
+	b.progress("the start of the program ...")
+	costs, err := b.inTurns(ctx, []interleaved{
+		{"obolctl", []int{0}, []string{b.obolctl, "version"}},
+		{"kubectl", []int{0}, []string{b.kubectl, "version", "--client"}},
+	})
+	if err != nil {
+		return err
+	}
+	ours, theirs := costs["obolctl"].wall, costs["kubectl"].wall
+	b.add(row{
+		what: "`obolctl version`, from exec to exit", ours: ms(ours), theirs: "`kubectl version --client` " + ms(theirs),
+		ratio: ratio(ours, theirs), target: "≤ 20 ms", ok: ours <= 20*time.Millisecond,
+	})
+	return nil
+}
+
+// firstApply compares the first apply of many offers with a bare loop over the
+// same objects and as many workers, in a new cluster each time.
+func (b *bench) firstApply(ctx context.Context) error {
+	b.progress("the first apply of %d offers ...", b.offers)
+	if err := b.do(ctx, b.sandbox, "up", "--dir", b.path("cluster"), "--detach"); err != nil {
+		return err
+	}
+	many := fmt.Sprintf(`
+http "svc" {
+  for_each = toset([for i in range(%d) : format("s%%04d", i)])
+  name     = "bench-${each.key}"
+  price    = { per_request = "0.001" }
+
+  upstream {
+    service = "upstream-${each.key}"
+    port    = 8080
+  }
+}
+`, b.offers)
+	var objects []*unstructured.Unstructured
+	var ours, bare []time.Duration
+	for range b.runs {
+		if err := b.declare(many); err != nil {
+			return err
+		}
+		c, err := b.measure(ctx, []int{0}, b.obolctl, "apply", "--auto-approve", "--no-wait", "--parallelism", fmt.Sprint(workers))
+		if err != nil {
+			return err
+		}
+		ours = append(ours, c.wall)
+		if objects == nil {
+			if objects, err = b.liveOffers(ctx); err != nil {
+				return err
+			}
+			if len(objects) != b.offers {
+				return fmt.Errorf("apply made %d offers of %d", len(objects), b.offers)
+			}
+		}
+		took, err := b.bareLoop(ctx, objects)
+		if err != nil {
+			return err
+		}
+		bare = append(bare, took)
+		if err := b.do(ctx, b.sandbox, "wipe", "--dir", b.path("cluster")); err != nil {
+			return err
+		}
+	}
+	a, l := median(ours), median(bare)
+	b.add(row{
+		what: fmt.Sprintf("first `apply` of %d offers", b.offers), ours: sec(a),
+		theirs: fmt.Sprintf("bare server-side apply loop, %d workers too, %s", workers, sec(l)),
+		ratio:  fmt.Sprintf("%.0f %% of its speed", 100*float64(l)/float64(a)), target: "≥ 80 %", ok: l*100 >= a*80,
+	})
+	return nil
+}
+
+// bareLoop wipes the cluster, then applies the objects and does nothing else:
+// what the API server and client-go can do at most.
+func (b *bench) bareLoop(ctx context.Context, objects []*unstructured.Unstructured) (time.Duration, error) {
+	if err := b.do(ctx, b.sandbox, "wipe", "--dir", b.path("cluster")); err != nil {
+		return 0, err
+	}
+	client, err := b.client()
+	if err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(workers)
+	for _, o := range objects {
+		group.Go(func() error {
+			_, err := client.Resource(serviceOffers).Namespace(o.GetNamespace()).Apply(ctx, o.GetName(), o,
+				metav1.ApplyOptions{FieldManager: "bench", Force: true})
+			return err
+		})
+	}
+	err = group.Wait()
+	return time.Since(began), err
+}
+
+func (b *bench) client() (dynamic.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", b.path("cluster", "kubeconfig.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	config.QPS, config.Burst = -1, -1 // no limit
+	return dynamic.NewForConfig(config)
+}
+
+// liveOffers gives the offers of the cluster as one would declare them.
+func (b *bench) liveOffers(ctx context.Context) ([]*unstructured.Unstructured, error) {
+	client, err := b.client()
+	if err != nil {
+		return nil, err
+	}
+	found, err := client.Resource(serviceOffers).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		return nil, err
+	}
+	var all []*unstructured.Unstructured
+	for _, o := range found.Items {
+		bare := &unstructured.Unstructured{Object: map[string]any{
+			"apiVersion": o.Object["apiVersion"], "kind": o.Object["kind"], "spec": o.Object["spec"],
+		}}
+		bare.SetName(o.GetName())
+		bare.SetNamespace(o.GetNamespace())
+		bare.SetLabels(o.GetLabels())
+		bare.SetAnnotations(o.GetAnnotations())
+		all = append(all, bare)
+	}
+	return all, nil
+}
+
+// nothingToDo compares a plan that finds nothing with what people use now to
+// find that out, on the same objects.
+func (b *bench) nothingToDo(ctx context.Context) error {
+	b.progress("a plan of %d offers that finds nothing to do ...", b.offers)
+	if err := os.RemoveAll(b.path("state")); err != nil {
+		return err
+	}
+	if err := b.do(ctx, b.obolctl, "apply", "--auto-approve", "--no-wait"); err != nil {
+		return err
+	}
+	objects, err := b.liveOffers(ctx)
+	if err != nil {
+		return err
+	}
+	if err := writeManifests(b.path("manifests.json"), objects); err != nil {
+		return err
+	}
+	costs, err := b.inTurns(ctx, []interleaved{
+		{"plan", []int{0}, []string{b.obolctl, "plan", "--detailed-exitcode"}},
+		{"diff", []int{0}, []string{b.kubectl, "diff", "--server-side", "-f", b.path("manifests.json")}},
+		{"get", []int{0}, []string{b.kubectl, "get", "serviceoffers", "--all-namespaces", "-o", "json"}},
+	})
+	if err != nil {
+		return err
+	}
+	plan, diff, get := costs["plan"], costs["diff"], costs["get"]
+	what := fmt.Sprintf("`plan` of %d offers, nothing to do", b.offers)
+	b.add(row{
+		what: what, ours: sec(plan.wall), theirs: "`kubectl diff --server-side` " + sec(diff.wall),
+		ratio: ratio(plan.wall, diff.wall), target: "< 1", ok: plan.wall < diff.wall,
+	})
+	b.add(row{
+		what: what, ours: sec(plan.wall), theirs: "`kubectl get -o json` " + sec(get.wall),
+		ratio: ratio(plan.wall, get.wall), target: "< 1", ok: plan.wall < get.wall,
+	})
+	b.add(row{
+		what: what + ", resident memory at its peak", ours: mb(plan.rss), theirs: "`kubectl get -o json` " + mb(get.rss),
+		ratio: fmt.Sprintf("%.2f", float64(plan.rss)/float64(get.rss)),
+	})
+	return nil
+}
+
+func writeManifests(path string, objects []*unstructured.Unstructured) error {
+	var list unstructured.UnstructuredList
+	list.SetAPIVersion("v1")
+	list.SetKind("List")
+	for _, o := range objects {
+		list.Items = append(list.Items, *o)
+	}
+	text, err := list.MarshalJSON()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+// requests counts what was asked of the API server between two lengths of its
+// audit log, by programs whose name begins with agent.
+func (b *bench) requests(from int64, agent string) (int, error) {
+	path, err := b.auditLog()
+	if err != nil {
+		return 0, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	count := 0
+	lines := bufio.NewScanner(bytes.NewReader(text[from:]))
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var event struct{ UserAgent string }
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return 0, fmt.Errorf("cannot read the audit log: %w", err)
+		}
+		if strings.HasPrefix(event.UserAgent, agent) {
+			count++
+		}
+	}
+	return count, lines.Err()
+}
+
+func (b *bench) auditLog() (string, error) {
+	text, err := os.ReadFile(b.path("cluster", "sandbox.json"))
+	if err != nil {
+		return "", err
+	}
+	var sandbox struct {
+		AuditLog string `json:"audit_log"`
+	}
+	err = json.Unmarshal(text, &sandbox)
+	return sandbox.AuditLog, err
+}
+
+// auditLength is where the audit log ends now.
+func (b *bench) auditLength() (int64, error) {
+	path, err := b.auditLog()
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/state"
+)
+
+// A request is what a person wants applied, and how much they agreed to.
+type request struct {
+	command     string // for the lock and the history
+	policy      plan.Policy
+	consent     plan.Consent
+	agreement   plan.Agreement
+	file        *plan.File // a saved plan: not asked about again
+	parallelism int
+	wait        time.Duration // until what should sell is sellable; 0: not at all
+}
+
+// errDeclined is the outcome of a plan that nobody agreed to.
+var errDeclined = errors.New("nothing was changed")
+
+// apply shows what would be done, asks where somebody is to be asked, and does
+// it. No lock is held while a person reads.
+func (w *workspace) apply(ctx context.Context, r request) error {
+	if err := w.sameHolder(r.policy.TakeOver); err != nil {
+		return err
+	}
+	in, pl, err := w.makePlan(ctx, r.policy, false)
+	if err != nil {
+		return err
+	}
+	if r.file != nil {
+		if moved := r.file.Moved(in); len(moved) > 0 {
+			return exitError{exitStale, "the plan is stale: " + strings.Join(moved, ", ") + " changed since it was made; plan again"}
+		}
+	} else if err := w.agree(&r, &in, &pl); err != nil {
+		return err
+	}
+	tx, err := w.site.Lock(ctx, r.command, w.lockTimeout)
+	if err != nil {
+		return err
+	}
+	err = w.applyLocked(ctx, tx, r, pl)
+	return errors.Join(err, tx.Close())
+}
+
+// applyLocked looks again, and carries out what is planned then unless it is
+// more than what was agreed to.
+func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, agreed plan.Plan) error {
+	in, pl, err := w.makePlan(ctx, r.policy, false)
+	if err != nil {
+		return err
+	}
+	if moved := plan.Beyond(agreed, pl); len(moved) > 0 {
+		if r.policy.Mode == plan.Attended || r.file != nil {
+			return exitError{exitStale, "while you read, this changed: " + strings.Join(moved, ", ") + "; nothing was done; run it again"}
+		}
+	}
+	if err := plan.Guard(in, pl, r.consent); err != nil {
+		return err
+	}
+	run := w.execute(tx, r.command, in, pl)
+	run.start()
+	run.parallelism = r.parallelism
+	set, marks := plan.Agreed(in, pl, r.agreement)
+	if err := run.accept(set, marks, r.agreement.By); err != nil {
+		return err
+	}
+	failed, err := run.carryOut(ctx)
+	if err == nil && r.wait > 0 {
+		run.waitSellable(ctx, r.wait)
+	}
+	run.summarize()
+	if err != nil {
+		return err
+	}
+	return run.exit(failed)
+}
+
+// agree shows the plan and settles how much of it may happen: with somebody
+// there by asking, otherwise by what the command line approves.
+func (w *workspace) agree(r *request, in *plan.Input, pl *plan.Plan) error {
+	if !w.json {
+		if err := w.showPlan(*pl, in.Now); err != nil {
+			return err
+		}
+	}
+	if r.policy.Mode == plan.AutoApprove || len(pl.Changes) == 0 {
+		return plan.Guard(*in, *pl, r.consent)
+	}
+	if !w.terminal {
+		return misuse("there is nobody to ask: say --auto-approve, or give a plan file")
+	}
+	ask := bufio.NewReader(w.stdin)
+	if n := plan.Deleted(*pl); r.consent.Deletes == 0 && plan.Guard(*in, *pl, r.consent) != nil && n > 0 {
+		answer, err := w.ask(ask, fmt.Sprintf("%d offers would go away. Type their number if that is meant: ", n))
+		if err != nil {
+			return err
+		}
+		r.consent.Deletes, _ = strconv.Atoi(answer) // what is no number agrees to nothing
+	}
+	if err := plan.Guard(*in, *pl, r.consent); err != nil {
+		return err
+	}
+	if err := w.askDecisions(ask, r, *pl); err != nil {
+		return err
+	}
+	answer, err := w.ask(ask, "Apply this? Only \"yes\" is taken for one: ")
+	if err != nil {
+		return err
+	}
+	if answer != "yes" {
+		return errDeclined
+	}
+	in.Policy = r.policy
+	*pl = plan.Make(*in)
+	return nil
+}
+
+// askDecisions asks about each change that somebody else than the file brought
+// about. What is not answered with yes is withheld.
+func (w *workspace) askDecisions(ask *bufio.Reader, r *request, pl plan.Plan) error {
+	var declined []offer.Key
+	for _, c := range pl.Changes {
+		if c.Withheld || !c.Decision() {
+			continue
+		}
+		answer, err := w.ask(ask, fmt.Sprintf("%s: %s. %s it? [y/N] ", c.Address, c.Why, title(string(c.Action))))
+		if err != nil {
+			return err
+		}
+		if answer != "y" && answer != "yes" {
+			declined = append(declined, c.Key)
+		}
+	}
+	r.policy.Declined = declined
+	return nil
+}
+
+func (w *workspace) ask(in *bufio.Reader, question string) (string, error) {
+	if _, err := fmt.Fprint(w.stderr, question); err != nil {
+		return "", err
+	}
+	line, err := in.ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("cannot read the answer: %w", err)
+	}
+	if errors.Is(err, io.EOF) && line == "" {
+		return "", errDeclined
+	}
+	return strings.ToLower(strings.TrimSpace(line)), nil
+}
+
+func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

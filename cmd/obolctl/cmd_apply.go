@@ -1,0 +1,115 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/plan"
+)
+
+func applyFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.BoolFlag{Name: "auto-approve", Usage: "do not ask; decisions are withheld unless --approve names their class"},
+		&cli.StringFlag{Name: "approve", Usage: "with --auto-approve: `CLASS,…` of decisions to settle as declared (config, money, revive, takeover)"},
+		&cli.IntFlag{Name: "parallelism", Value: 16, Usage: "steps at once"},
+		&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "how long to wait until what should sell is sellable"},
+		&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for that"},
+		&cli.BoolFlag{Name: "take-over", Usage: "take over the offers of another holder"},
+		sourceMovedFlag(), approveDeletesFlag(),
+	}
+}
+
+func applyCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "apply", Usage: "show what would change, ask, do it, and wait until it sells", ArgsUsage: "[PLANFILE]",
+		Description: "Examples:\n   obolctl apply\n   obolctl apply --auto-approve --approve money\n   obolctl apply tonight.plan\n   obolctl apply --accepted 6\n\n" +
+			"Exit codes: 0 all selling (with --no-wait, or where no controller exists: all done); 1 something\nfailed; 2 done, something is withheld or not selling yet; 4 stale plan; 5 locked.",
+		Flags: append(applyFlags(), targetFlag(), &cli.IntFlag{Name: "accepted", Usage: "go back to accepted set `N` instead of the file"}),
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return misuse("apply takes one plan file at most")
+			}
+			r, err := requestOf(c, "apply")
+			if err != nil {
+				return err
+			}
+			w, err := openApply(c, p, &r)
+			if err != nil {
+				return err
+			}
+			r.agreement.By = p.user()
+			return w.apply(c.Context, r)
+		},
+	}
+}
+
+// openApply opens what is to be applied: a saved plan, an accepted set, or the
+// file.
+func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
+	switch {
+	case c.NArg() == 1:
+		f, err := readPlan(c.Args().First())
+		if err != nil {
+			return nil, err
+		}
+		w := &workspace{process: p, options: optionsOf(c, p), want: &f.Want}
+		takeOver := r.policy.TakeOver
+		r.file, r.policy, r.consent = &f, f.Policy, f.Consent
+		r.policy.TakeOver = r.policy.TakeOver || takeOver
+		return w, w.open(f.Plan.Site)
+	case c.IsSet("accepted"):
+		w, err := openSite(c, p)
+		if err != nil {
+			return nil, err
+		}
+		old, err := w.site.Accepted(c.Int("accepted"))
+		if err != nil {
+			return nil, err
+		}
+		w.want = &old.Set
+		r.policy.Targets, err = w.targets(c.StringSlice("target"))
+		return w, err
+	}
+	w, err := openFile(c.Context, c, p)
+	if err != nil {
+		return nil, err
+	}
+	r.policy.Targets, err = w.targets(c.StringSlice("target"))
+	return w, err
+}
+
+// requestOf reads the flags of apply, delete and undelete.
+func requestOf(c *cli.Context, command string) (request, error) {
+	r := request{
+		command: command, policy: plan.Policy{Mode: plan.Attended, TakeOver: c.Bool("take-over")},
+		consent:     plan.Consent{Deletes: c.Int("approve-deletes"), SourceMoved: c.Bool("source-moved")},
+		parallelism: c.Int("parallelism"), wait: c.Duration("wait"),
+	}
+	if r.parallelism < 1 {
+		return r, misuse("--parallelism is at least 1")
+	}
+	if c.Bool("no-wait") {
+		r.wait = 0
+	}
+	if c.Bool("auto-approve") {
+		r.policy.Mode = plan.AutoApprove
+	}
+	if c.Bool("json") && r.policy.Mode != plan.AutoApprove && !c.Args().Present() {
+		return r, misuse("--json asks nobody: say --auto-approve, or give a plan file")
+	}
+	classes := []plan.Class{plan.Config, plan.Money, plan.Destructive, plan.Revive, plan.Takeover, plan.Restore}
+	r.policy.Approve = map[plan.Class]bool{}
+	for _, name := range strings.FieldsFunc(c.String("approve"), func(r rune) bool { return r == ',' || r == ' ' }) {
+		if !slices.Contains(classes, plan.Class(name)) {
+			return r, misuse("there is no class %q: it is one of config, money, destructive, revive, takeover, restore", name)
+		}
+		if r.policy.Mode != plan.AutoApprove {
+			return r, misuse("--approve goes with --auto-approve; without it you are asked")
+		}
+		r.policy.Approve[plan.Class(name)] = true
+	}
+	return r, nil
+}

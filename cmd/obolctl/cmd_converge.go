@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/converge"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/proc"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+func convergeCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "converge", Usage: "restore what is lost, unattended, from what was accepted",
+		Description: "Made for a boot unit. It never changes what buyers pay or whom, never sells again what was\nstopped or deleted, and never opens the offers file once something is accepted.\n\n" +
+			"Examples:\n   obolctl converge\n   obolctl converge --watch --interval 2m\n\n" +
+			"Exit codes: 0 restored; 1 something could not be restored; 2 restored, decisions wait; 5 locked;\n75 the API server never answered (gateways are up all the same).",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "watch", Usage: "go on: keep gateways alive, and look again at an interval"},
+			&cli.DurationFlag{Name: "interval", Value: time.Minute, Usage: "between looks, with --watch"},
+			&cli.DurationFlag{Name: "wait-api", Value: 5 * time.Minute, Usage: "how long to wait for the API server"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("converge takes no argument")
+			}
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			if err := w.sameHolder(false); err != nil {
+				return err
+			}
+			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), terse: c.Bool("watch")}
+			if c.Bool("watch") {
+				return k.watch(c.Context, c.Duration("interval"))
+			}
+			return k.once(c.Context)
+		},
+	}
+}
+
+// A keeper converges one site: what the loop of package converge needs of it.
+type keeper struct {
+	w       *workspace
+	waitAPI time.Duration
+	terse   bool // rounds that do nothing say nothing
+}
+
+func (k *keeper) once(ctx context.Context) error {
+	res, err := converge.Once(ctx, k)
+	code, err := k.ended(ctx, res, err)
+	if err != nil {
+		return err
+	}
+	if code == exitOK {
+		return nil
+	}
+	return exitError{code: code}
+}
+
+// ended gives the exit code of a round, and remembers it.
+func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int, error) {
+	code := exitOK
+	switch {
+	case errors.Is(err, converge.ErrNoAPI):
+		code, err = exitNoAPI, exitError{exitNoAPI, err.Error()}
+	case err != nil:
+		return exitFailed, err
+	case slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }), !res.Plan.Complete:
+		code = exitFailed
+	case res.Plan.Decisions > 0 || k.w.accepted() == nil:
+		code = exitWaiting
+	}
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), k.w.lockTimeout)
+	defer stop()
+	return code, errors.Join(err, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
+		return tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code}})
+	}))
+}
+
+// Restarts of gateways that keep dying are spaced like this.
+var restarts = proc.Backoff{First: time.Second, Most: time.Minute, Healthy: 5 * time.Minute}
+
+// watch keeps gateways alive and converges again and again.
+func (k *keeper) watch(ctx context.Context, interval time.Duration) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	deaths, due := make(chan proc.Death, 64), make(chan resource.ID, 64)
+	fail := make(chan error, 2)
+	go func() {
+		fail <- k.w.host.Watch(ctx, func(d proc.Death) {
+			select {
+			case deaths <- d:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	go func() {
+		fail <- proc.Pace(ctx, restarts, deaths, func(id resource.ID) {
+			select {
+			case due <- id:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	err := converge.Watch(ctx, k, converge.Options{Interval: interval, Due: due, Ended: func(res converge.Result, err error) {
+		if _, err := k.ended(ctx, res, err); err != nil && ctx.Err() == nil {
+			k.w.say("obolctl: %v", err)
+		}
+	}})
+	stop()
+	for range 2 {
+		if werr := <-fail; !errors.Is(werr, context.Canceled) {
+			err = errors.Join(werr, err)
+		}
+	}
+	return err
+}
+
+// WaitAPI keeps the contract of converge.Site.
+func (k *keeper) WaitAPI(ctx context.Context) error {
+	in := plan.Input{Memory: k.w.memory}
+	if ids := idsOf(in); !needsCluster(ids) && k.w.accepted() != nil {
+		return nil
+	}
+	if err := k.w.connect(); err != nil {
+		return err
+	}
+	limited, stop := context.WithTimeout(ctx, k.waitAPI)
+	defer stop()
+	var last error
+	err := k.w.kube.WaitAPI(limited, func(err error) { last = err })
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
+	}
+	return err
+}
+
+// StartGateways keeps the contract of converge.Site.
+func (k *keeper) StartGateways(ctx context.Context) error {
+	_, err := k.round(ctx, nil, true)
+	return err
+}
+
+// Round keeps the contract of converge.Site.
+func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result, error) {
+	return k.round(ctx, ids, ids != nil)
+}
+
+// round looks, plans for nobody being there, and carries it out: for some
+// gateways or all, and on the host alone or in the cluster too.
+func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
+	var res converge.Result
+	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
+		in, err := k.look(ctx, ids, hostOnly)
+		if err != nil {
+			return err
+		}
+		pl := plan.Make(in)
+		if pl.Cluster.UID != "" && slices.ContainsFunc(pl.Changes, func(c plan.Change) bool { return c.Cause == plan.OtherCluster }) {
+			return fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)
+		}
+		if err := tx.SetMarks(in.Memory.Marks); err != nil {
+			return err
+		}
+		shown := pl
+		if hostOnly {
+			shown = only(pl, func(s plan.Step) bool { return s.ID.Home() == resource.Host && s.Action != plan.Block })
+			shown.Decisions, shown.Complete = 0, true
+		}
+		if hostOnly && len(shown.Changes) == 0 {
+			return nil
+		}
+		e := k.w.execute(tx, "converge", in, shown)
+		if k.terse && len(shown.Changes) == 0 {
+			e.printer = silent{}
+		}
+		e.start()
+		_, err = e.carryOut(ctx)
+		e.summarize()
+		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
+		return err
+	})
+	return res, err
+}
+
+// look sees what a round needs. Without an accepted set only the tombstones and
+// drains of a file that parses count.
+func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (plan.Input, error) {
+	k.w.want = nil
+	if k.w.accepted() == nil {
+		k.w.say("nothing accepted here: %s", "only tombstones and drains of the offers file are enforced")
+		k.w.want = k.stops(ctx)
+	}
+	var in plan.Input
+	var err error
+	if hostOnly {
+		in, _, err = k.w.lookHost(ctx)
+	} else if in, err = k.w.look(ctx); err == nil {
+		in = k.w.rehearse(ctx, in)
+	}
+	for _, id := range ids {
+		in.Policy.Targets = append(in.Policy.Targets, offer.Key{Namespace: id.Namespace, Name: id.Name})
+	}
+	return in, err
+}
+
+// stops reads what the offers file says is deleted or drained; nil when there is
+// no such file.
+func (k *keeper) stops(context.Context) *plan.Set {
+	f, diags := offerfile.Load(offerfile.Input{Paths: k.w.files, Environ: k.w.environ, Home: k.w.home(), Version: version})
+	if diags.HasErrors() {
+		return nil
+	}
+	set := &plan.Set{Tombstones: f.Tombstones}
+	for _, o := range f.Offers {
+		if o.Drain != nil && o.InCluster() {
+			set.Offers = append(set.Offers, o)
+		}
+	}
+	specs, err := k.w.render(set.Offers)
+	if err != nil {
+		return nil
+	}
+	set.Specs = specs
+	return set
+}
+
+// silent tells nobody.
+type silent struct{}
+
+func (silent) Event(view.Event) {}

@@ -1,0 +1,244 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+)
+
+func drainCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "drain", Usage: "stop selling, with a grace period", ArgsUsage: "ADDRESS…|--all",
+		Description: "The offer stays stopped through every apply, reboot and rebuilt cluster, until \"obolctl undrain\".\n\n" +
+			"Examples:\n   obolctl drain inference.qwen --grace 30m --reason \"new GPU\"\n   obolctl drain 'http.weather[\"eu\"]' --now\n   obolctl drain --all\n\n" +
+			"Exit codes: 0, 1, 5 locked.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "all", Usage: "all offers that sell"},
+			&cli.DurationFlag{Name: "grace", Value: time.Hour, Usage: "how long buyers are still served"},
+			&cli.BoolFlag{Name: "now", Usage: "no grace period"},
+			&cli.StringFlag{Name: "reason", Usage: "for the record"},
+			&cli.BoolFlag{Name: "wait", Usage: "return when the grace period is over"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Duration("grace") < 0 {
+				return misuse("--grace is not negative")
+			}
+			if c.Bool("now") && c.IsSet("grace") {
+				return misuse("--now and --grace exclude each other")
+			}
+			w, keys, err := openOffers(c, p)
+			if err != nil {
+				return err
+			}
+			return w.locked(c.Context, "drain", func(tx *state.Tx) error { return w.drain(c, tx, keys) })
+		},
+	}
+}
+
+// openOffers opens the site and finds the accepted offers that the arguments
+// mean.
+func openOffers(c *cli.Context, p process) (*workspace, []offer.Key, error) {
+	w, err := openSite(c, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Bool("all") == c.Args().Present() {
+		return nil, nil, misuse("say which offers, or --all")
+	}
+	if err := w.sameHolder(false); err != nil {
+		return nil, nil, err
+	}
+	acc := w.accepted()
+	if acc == nil {
+		return nil, nil, fmt.Errorf("nothing accepted here: apply first")
+	}
+	var keys []offer.Key
+	if c.Bool("all") {
+		for _, o := range acc.Offers {
+			keys = append(keys, o.Key())
+		}
+		return w, keys, nil
+	}
+	found, err := w.targets(c.Args().Slice())
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, k := range found {
+		if !slices.ContainsFunc(acc.Offers, func(o offer.Offer) bool { return o.Key() == k }) {
+			return nil, nil, fmt.Errorf("%s is not accepted here: there is nothing to drain", k)
+		}
+	}
+	return w, found, nil
+}
+
+// locked runs f under the site's lock, with the memory read anew.
+func (w *workspace) locked(ctx context.Context, command string, f func(*state.Tx) error) error {
+	tx, err := w.site.Lock(ctx, command, w.lockTimeout)
+	if err != nil {
+		return err
+	}
+	if w.memory, err = w.site.Memory(); err == nil {
+		err = f(tx)
+	}
+	return errors.Join(err, tx.Close())
+}
+
+// drain remembers the drains first, and then brings them into force.
+func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) error {
+	marks := w.memory.Marks
+	var until time.Time
+	var fresh []offer.Key
+	for _, k := range keys {
+		d, drained := marks.Drain(k)
+		if drained && c.Bool("all") {
+			continue // --all stops what sells
+		}
+		if !drained {
+			d = offer.Drain{Key: k, Origin: offer.FromCommand, All: c.Bool("all"), At: time.Now().UTC().Truncate(time.Second)}
+		}
+		d.By, d.Grace = w.user(), c.Duration("grace")
+		if c.Bool("now") {
+			d.Grace = max(0, time.Since(d.At).Truncate(time.Second))
+			if !drained {
+				d.Grace = 0
+			}
+		}
+		if c.IsSet("reason") {
+			d.Reason = c.String("reason")
+		}
+		if d.EndsAt().After(until) {
+			until = d.EndsAt()
+		}
+		marks = marks.WithDrain(d)
+		fresh = append(fresh, k)
+	}
+	if len(fresh) == 0 {
+		w.say("every offer is drained already")
+		return nil
+	}
+	if err := tx.SetMarks(marks); err != nil {
+		return err
+	}
+	err := w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
+	if err != nil || !c.Bool("wait") {
+		return err
+	}
+	select {
+	case <-c.Context.Done():
+		return c.Context.Err()
+	case <-time.After(time.Until(until)):
+		return nil
+	}
+}
+
+// enforce carries out those steps of an unattended plan that f picks. What
+// could not be seen is an error: the mark stands, and the next run enforces it.
+func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, policy plan.Policy, pick func(plan.Step) bool) error {
+	in, pl, err := w.makePlan(ctx, policy, false)
+	if err != nil {
+		return err
+	}
+	var blocked error
+	for _, c := range pl.Changes {
+		for _, s := range c.Steps {
+			if s.Action == plan.Block && s.ID.Kind == resource.ServiceOffer {
+				blocked = errors.Join(blocked, fmt.Errorf("%s: %s; it is remembered, and enforced by the next converge", s.ID, s.Why))
+			}
+		}
+	}
+	pl = only(pl, pick)
+	run := w.execute(tx, command, in, pl)
+	run.start()
+	failed, err := run.carryOut(ctx)
+	run.summarize()
+	if err = errors.Join(err, blocked); err != nil {
+		return err
+	}
+	if failed {
+		return exitError{code: exitFailed}
+	}
+	return nil
+}
+
+// only keeps the steps of a plan that f picks and the policy lets happen.
+func only(p plan.Plan, pick func(plan.Step) bool) plan.Plan {
+	out := p
+	out.Changes = nil
+	for _, c := range p.Changes {
+		steps := c.Steps
+		c.Steps = nil
+		for _, s := range steps {
+			if pick(s) && !s.Withheld {
+				c.Steps = append(c.Steps, s)
+				c.Action, c.Class, c.Cause, c.Why, c.Withheld = s.Action, s.Class, s.Cause, s.Why, false
+			}
+		}
+		if c.Steps != nil {
+			out.Changes = append(out.Changes, c)
+		}
+	}
+	return out
+}
+
+func undrainCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "undrain", Usage: "sell again", ArgsUsage: "ADDRESS…|--all",
+		Description: "--all undoes only what \"drain --all\" set. A drain that the file declares is taken out of the file.\n\n" +
+			"Example: obolctl undrain inference.qwen\n\nExit codes: 0, 1, 5 locked.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "all offers that drain --all stopped"}},
+		Action: func(c *cli.Context) error {
+			w, keys, err := openOffers(c, p)
+			if err != nil {
+				return err
+			}
+			return w.locked(c.Context, "undrain", func(tx *state.Tx) error { return w.undrain(c.Context, tx, keys, c.Bool("all")) })
+		},
+	}
+}
+
+func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key, all bool) error {
+	in, err := w.look(ctx)
+	if err != nil {
+		return err
+	}
+	var drained []offer.Key
+	for _, k := range keys {
+		d, ok := in.Memory.Marks.Drain(k)
+		switch {
+		case all && (!ok || !d.All):
+			continue
+		case !ok:
+			return fmt.Errorf("%s is not drained", k)
+		}
+		for _, o := range w.accepted().Offers {
+			if o.Key() == k && o.Drain != nil {
+				return fmt.Errorf("the drain of %s is declared at %s:%d; take it out and apply", o.Address, o.Drain.At.File, o.Drain.At.Line)
+			}
+		}
+		drained = append(drained, k)
+	}
+	if len(drained) == 0 {
+		w.say("nothing was drained by drain --all")
+		return nil
+	}
+	if err := w.enforce(ctx, tx, "undrain", plan.Policy{Targets: drained, Undrain: drained}, func(s plan.Step) bool { return s.Action == plan.Undrain }); err != nil {
+		return err
+	}
+	if w.memory, err = w.site.Memory(); err != nil {
+		return err
+	}
+	marks := w.memory.Marks // what has nothing live to undrain is undrained too
+	for _, k := range drained {
+		marks = marks.WithoutDrain(k)
+	}
+	return tx.SetMarks(marks)
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/gateway"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/proc"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+)
+
+func gatewayCommand(p process) *cli.Command {
+	serve := &cli.Command{
+		Name: "serve", Usage: "run the gateway of one offer",
+		Description: "Gateways are started by apply and converge; this is what they start.\n\n" +
+			"Exit codes: 0 told to stop; 1; 78 it is under a tombstone, or another holder has its offer.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Required: true, Usage: "configuration `FILE`"},
+			&cli.IntFlag{Name: "ready-fd", Value: -1, Hidden: true, Usage: "descriptor that is told when the gateway answers"},
+		},
+		Action: func(c *cli.Context) error { return serveGateway(c, p) },
+	}
+	return &cli.Command{Name: "gateway", Usage: "the gateway itself", Subcommands: []*cli.Command{serve}}
+}
+
+func serveGateway(c *cli.Context, p process) error {
+	o := gateway.Options{Config: c.String("config"), Version: version, Log: p.stderr, LookupEnv: p.lookupEnv}
+	if fd := c.Int("ready-fd"); fd >= 0 {
+		pipe := os.NewFile(uintptr(fd), "ready")
+		if pipe == nil {
+			return misuse("--ready-fd %d is no open descriptor", fd)
+		}
+		o.Ready = func() {
+			_, _ = pipe.WriteString("READY\n") // who started us may be gone, and is not needed
+			_ = pipe.Close()
+		}
+	}
+	return gateway.Serve(c.Context, o)
+}
+
+func restartCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "restart", Usage: "replace the gateway process of an offer; requests in flight finish", ArgsUsage: "ADDRESS…",
+		Description: "Example: obolctl restart inference.qwen\n\nExit codes: 0, 1, 5 locked.",
+		Action: func(c *cli.Context) error {
+			w, gateways, err := openGateways(c, p)
+			if err != nil {
+				return err
+			}
+			return w.locked(c.Context, "restart", func(*state.Tx) error {
+				var errs error
+				for _, id := range gateways {
+					if err := w.restart(c.Context, id); err != nil {
+						errs = errors.Join(errs, err)
+					}
+				}
+				return errs
+			})
+		},
+	}
+}
+
+func (w *workspace) restart(ctx context.Context, id resource.ID) error {
+	seen, err := w.host.Restart(ctx, id)
+	if err != nil {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	w.say("%s runs as process %d.", id, seen.Gateway.Identity.PID)
+	return nil
+}
+
+// openGateways opens the site and finds the gateways of the offers that the
+// arguments mean.
+func openGateways(c *cli.Context, p process) (*workspace, []resource.ID, error) {
+	if !c.Args().Present() {
+		return nil, nil, misuse("say which offer")
+	}
+	w, err := openSite(c, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := w.sameHolder(false); err != nil {
+		return nil, nil, err
+	}
+	keys, err := w.targets(c.Args().Slice())
+	if err != nil {
+		return nil, nil, err
+	}
+	var ids []resource.ID
+	for _, k := range keys {
+		if acc := w.accepted(); acc != nil {
+			if i := indexOf(acc.Offers, k); i >= 0 && !acc.Offers[i].HasGateway() {
+				return nil, nil, fmt.Errorf("%s has no gateway: what it sells runs in the cluster", acc.Offers[i].Address)
+			}
+		}
+		ids = append(ids, gatewayID(k))
+	}
+	return w, ids, nil
+}
+
+func gatewayID(k offer.Key) resource.ID {
+	return resource.ID{Kind: resource.GatewayKind, Namespace: k.Namespace, Name: k.Name}
+}
+
+func logsCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "logs", Usage: "the log of one gateway", ArgsUsage: "ADDRESS",
+		Description: "Example: obolctl logs -f inference.qwen\n\nExit codes: 0, 1.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"F"}, Usage: "go on until interrupted (before the address, -f means this too)"},
+			&cli.DurationFlag{Name: "since", Usage: "only lines of the last `DURATION`"},
+			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "only the last `N` lines"},
+			&cli.BoolFlag{Name: "previous", Usage: "of the process before"},
+		},
+		Action: func(c *cli.Context) error {
+			w, ids, err := openGateways(c, p)
+			if err != nil {
+				return err
+			}
+			if len(ids) != 1 {
+				return misuse("logs shows one gateway; this means %d", len(ids))
+			}
+			o := proc.LogOptions{Follow: c.Bool("follow"), Lines: c.Int("lines"), Previous: c.Bool("previous")}
+			if since := c.Duration("since"); since > 0 {
+				o.Since = time.Now().Add(-since)
+			}
+			return w.host.Logs(c.Context, ids[0], o, p.stdout)
+		},
+	}
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+func historyCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "history", Usage: "accepted sets, restores, drains, crashes and decisions", ArgsUsage: "[ADDRESS]",
+		Description: "Accepted sets are numbered: \"obolctl apply --accepted N\" plans back to one.\n\nExit codes: 0, 1.",
+		Flags:       []cli.Flag{&cli.DurationFlag{Name: "since", Usage: "only the last `DURATION`"}},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return misuse("history takes one address at most")
+			}
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			var keys []offer.Key
+			if c.Args().Present() {
+				if keys, err = w.targets(c.Args().Slice()); err != nil {
+					return err
+				}
+			}
+			var since time.Time
+			if d := c.Duration("since"); d > 0 {
+				since = time.Now().Add(-d)
+			}
+			entries, err := w.history(keys, since)
+			if err != nil {
+				return err
+			}
+			if w.json {
+				return view.HistoryJSON(w.stdout, w.site.Name(), entries)
+			}
+			style := w.style(p)
+			style.Now = time.Now()
+			return view.History(w.stdout, entries, style)
+		},
+	}
+}
+
+// history merges the events with what is known of the accepted sets.
+func (w *workspace) history(keys []offer.Key, since time.Time) ([]view.Entry, error) {
+	events, err := w.site.History(since)
+	if err != nil {
+		return nil, err
+	}
+	sets, err := w.site.List()
+	if err != nil {
+		return nil, err
+	}
+	commits := map[int]string{}
+	for _, s := range sets {
+		commits[s.Number] = s.Source.GitCommit
+	}
+	var out []view.Entry
+	for _, e := range events {
+		if keys != nil && !slices.ContainsFunc(keys, e.Offer.SameName) {
+			continue
+		}
+		out = append(out, view.Entry{Time: e.At, Event: string(e.Kind), Number: e.Number, Address: e.Address.String(), By: e.By, Commit: commits[e.Number], Text: e.Text})
+	}
+	slices.SortStableFunc(out, func(a, b view.Entry) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Number, b.Number)) })
+	return out, nil
+}
+
+func stateCommand(p process) *cli.Command {
+	show := &cli.Command{
+		Name: "show", Usage: "what the site remembers", Description: "Exit codes: 0, 1.",
+		Action: func(c *cli.Context) error {
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			if w.json {
+				return view.StateJSON(w.stdout, w.site.Dir(), w.memory)
+			}
+			style := w.style(p)
+			style.Now = time.Now()
+			return view.State(w.stdout, w.site.Dir(), w.memory, style)
+		},
+	}
+	path := &cli.Command{
+		Name: "path", Usage: "the folder it is kept in", Description: "Exit codes: 0, 1.",
+		Action: func(c *cli.Context) error {
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(w.stdout, w.site.Dir())
+			return err
+		},
+	}
+	unlock := &cli.Command{
+		Name: "unlock", Usage: "say who holds the lock", Description: "The lock of a process that died is free by itself, so there is never one to break: this names the\nprocess that holds it.\n\nExit codes: 0 it is free, 1.",
+		Action: func(c *cli.Context) error {
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			claim, locked, err := w.site.LockedBy()
+			if err != nil {
+				return err
+			}
+			if !locked {
+				_, err = fmt.Fprintln(w.stdout, "The lock is free.")
+				return err
+			}
+			return fmt.Errorf("process %d (%s) holds the lock since %s: let it finish, or end it", claim.PID, claim.Command, claim.Since.Format(time.RFC3339))
+		},
+	}
+	return &cli.Command{Name: "state", Usage: "the site's memory", Subcommands: []*cli.Command{show, path, unlock}}
+}
+
+func versionCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "the version of this build", Description: "Exit codes: 0.",
+		Action: func(c *cli.Context) error {
+			if c.Bool("json") {
+				_, err := fmt.Fprintf(p.stdout, "{\"format_version\":\"1.0\",\"version\":%q}\n", version)
+				return err
+			}
+			_, err := fmt.Fprintln(p.stdout, "obolctl "+version)
+			return err
+		},
+	}
+}
+
+func destroyCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "destroy", Usage: "remove everything of this site, and say what remains",
+		Description: "Plans and asks as apply does; the number of offers is to be typed.\n\nExit codes: 0, 1, 5 locked.",
+		Flags:       applyFlags(),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("destroy takes no argument; name the site with --site")
+			}
+			r, err := requestOf(c, "destroy")
+			if err != nil {
+				return err
+			}
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			if w.accepted() == nil {
+				return fmt.Errorf("nothing accepted here: there is nothing to destroy")
+			}
+			w.want = &plan.Set{Source: w.accepted().Source}
+			r.agreement = plan.Agreement{By: p.user(), Deletes: offer.FromFile}
+			if err := w.apply(c.Context, r); err != nil {
+				return err
+			}
+			return w.tellRemains()
+		},
+	}
+}
+
+// tellRemains says what destroy leaves alone.
+func (w *workspace) tellRemains() error {
+	w.say("What remains: namespaces, which others may use; the ConfigMap default/%s; and the state in %s, whose tombstones keep the offers deleted. To forget those too, remove that folder.",
+		w.serialName(), w.site.Dir())
+	_, err := os.Stat(w.site.Dir())
+	return err
+}
+
+func forgetCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "forget", Usage: "take our marks off offers, and leave the offers", ArgsUsage: "ADDRESS…|--all",
+		Description: "The objects stay as they are, and so do gateways that run; nothing restarts those any more.\nTaking them on again is a take-over, which apply asks about.\n\nExit codes: 0, 1, 5 locked.",
+		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "all offers of the site"}},
+		Action: func(c *cli.Context) error {
+			w, keys, err := openOffers(c, p)
+			if err != nil {
+				return err
+			}
+			return w.locked(c.Context, "forget", func(tx *state.Tx) error { return w.forget(c.Context, tx, keys) })
+		},
+	}
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+func statusCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "say how every offer stands", ArgsUsage: "[ADDRESS]",
+		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type.\n\n" +
+			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n\n" +
+			"Exit codes: 0. With --check: 0 all well, 2 decisions wait, 3 something that should sell does not,\n1 could not look.",
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "check", Usage: "tell by the exit code whether all is well"},
+			&cli.BoolFlag{Name: "read-only", Usage: "send nothing but GET and LIST, and write nothing anywhere"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 {
+				return misuse("status takes one address at most")
+			}
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			return w.status(c.Context, c.Args().First(), c.Bool("check"), c.Bool("read-only"))
+		},
+	}
+}
+
+func (w *workspace) status(ctx context.Context, address string, check, readOnly bool) error {
+	in, err := w.look(ctx)
+	if err != nil {
+		return err
+	}
+	if !readOnly {
+		if err := w.remember(ctx, in); err != nil {
+			return err
+		}
+	}
+	rep := plan.Status(in)
+	if rep.LastConverge, err = w.site.LastConverge(); err != nil {
+		return err
+	}
+	rep.LastBoot = bootTime()
+	style := w.style(w.process)
+	style.Now = in.Now
+	switch {
+	case address != "":
+		var addr offer.Address
+		if _, err := w.find(address); err != nil {
+			return err
+		}
+		if addr, err = offer.ParseAddress(address); err != nil {
+			return err
+		}
+		if w.json {
+			err = view.StatusJSON(w.stdout, about(rep, addr))
+		} else {
+			err = view.StatusOne(w.stdout, rep, addr, style)
+		}
+		rep = about(rep, addr)
+	case w.json:
+		err = view.StatusJSON(w.stdout, rep)
+	default:
+		err = view.Status(w.stdout, rep, style)
+	}
+	if err != nil || !check {
+		return err
+	}
+	return checkExit(rep, in)
+}
+
+// about keeps what a report says of the offers at an address.
+func about(r plan.Report, a offer.Address) plan.Report {
+	out := r
+	out.Offers, out.Decisions = nil, nil
+	for _, o := range r.Offers {
+		if a.Matches(o.Address) {
+			out.Offers = append(out.Offers, o)
+		}
+	}
+	for _, d := range r.Decisions {
+		if a.Matches(d.Address) {
+			out.Decisions = append(out.Decisions, d)
+		}
+	}
+	return out
+}
+
+// checkExit judges a report for a script.
+func checkExit(r plan.Report, in plan.Input) error {
+	unseen, broken := r.Cluster.Contacted && !r.Cluster.Reachable, false
+	for _, o := range r.Offers {
+		if o.Tombstone != nil || !plan.Selling(in.Memory.Marks, o.Key) {
+			continue
+		}
+		unseen = unseen || o.Live == resource.Unknown
+		gone := o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable
+		stopped := o.Offer != nil && o.Offer.HasGateway() && (o.Gateway == nil || !o.Gateway.Answering || !o.Gateway.Healthy)
+		broken = broken || gone || stopped
+	}
+	switch {
+	case unseen:
+		return exitError{code: exitFailed}
+	case broken:
+		return exitError{code: exitDrift}
+	case len(r.Decisions) > 0:
+		return exitError{code: exitWaiting}
+	}
+	return nil
+}
+
+// remember writes the marks that a look added, when the lock is free: a drain
+// that another tool set counts as soon as any run sees it.
+func (w *workspace) remember(ctx context.Context, in plan.Input) error {
+	if reflect.DeepEqual(w.memory.Marks, in.Memory.Marks) || w.memory.Holder != w.holder {
+		return nil
+	}
+	tx, err := w.site.Lock(ctx, "status", 0)
+	if errors.As(err, new(*state.LockedError)) {
+		return nil // the run that holds it looks for itself
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(tx.SetMarks(in.Memory.Marks), tx.Close())
+}
+
+// bootTime reads when this host booted; zero when the kernel does not say.
+func bootTime() time.Time {
+	f, err := os.Open("/proc/stat")
+	if err != nil {
+		return time.Time{}
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if s, ok := strings.CutPrefix(lines.Text(), "btime "); ok {
+			if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+				return time.Unix(n, 0)
+			}
+		}
+	}
+	return time.Time{}
+}

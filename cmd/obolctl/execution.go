@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/apply"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+// An execution carries one plan out under the site's lock, and tells of it.
+type execution struct {
+	w           *workspace
+	tx          *state.Tx
+	in          plan.Input
+	plan        plan.Plan
+	printer     view.Printer
+	command     string
+	parallelism int
+	began       time.Time
+
+	marks     offer.Marks // in force now
+	outcomes  []plan.Outcome
+	hostWrite int // processes started, stopped or reloaded
+	unsold    int // offers that should sell and did not in time
+}
+
+func (w *workspace) execute(tx *state.Tx, command string, in plan.Input, pl plan.Plan) *execution {
+	r := &execution{w: w, tx: tx, in: in, plan: pl, command: command, began: time.Now(), marks: in.Memory.Marks}
+	r.printer = w.printer()
+	return r
+}
+
+// start says that the run begins.
+func (r *execution) start() {
+	r.printer.Event(view.Event{Time: r.began, Kind: view.Begin, Run: r.command, Site: r.w.site.Name()})
+}
+
+func (w *workspace) printer() view.Printer {
+	if w.json {
+		return view.NewJSONPrinter(w.stdout)
+	}
+	return view.NewHumanPrinter(w.stdout, w.style(w.process))
+}
+
+// accept writes what was agreed to before anything is changed: first the marks,
+// so that what is to go is never restored, then the set.
+func (r *execution) accept(set plan.Set, marks offer.Marks, by string) error {
+	if err := r.tx.SetMarks(marks); err != nil {
+		return err
+	}
+	r.marks = marks
+	n, err := r.tx.Accept(plan.Accepted{By: by, At: r.in.Now.UTC(), Set: set})
+	if err != nil {
+		return err
+	}
+	if r.in.Memory.Accepted == nil || n != r.in.Memory.Accepted.Number {
+		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: by}); err != nil {
+			return err
+		}
+	}
+	facts := state.Facts{Holder: r.w.holder}
+	if r.in.World.Cluster.UID != "" && !r.otherCluster() {
+		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: r.in.Memory.Serial}
+	}
+	return r.tx.Record(facts)
+}
+
+// otherCluster reports whether the cluster that was seen is not the accepted
+// one, and what is to be done in it is withheld.
+func (r *execution) otherCluster() bool {
+	for _, c := range r.plan.Changes {
+		if c.Cause == plan.OtherCluster && c.Withheld {
+			return true
+		}
+	}
+	return false
+}
+
+// carryOut does what the plan says and remembers what came of it. It reports
+// whether anything failed; its error means that the run was cut short.
+func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
+	makers := map[resource.Home]apply.Maker{resource.Host: r.w.host}
+	if r.w.kube != nil {
+		makers[resource.Cluster] = r.w.kube.Maker(r.w.site.Name())
+	}
+	started := map[resource.ID]time.Time{}
+	journal := r.tx.Journal()
+	var runErr error
+	r.outcomes, runErr = apply.Run(ctx, r.plan, makers, journal, apply.Options{
+		Parallelism: r.parallelism, At: crashPoint(r.w.process),
+		Report: func(e apply.Event) { r.tell(e, started) },
+	})
+	for _, o := range r.outcomes {
+		failed = failed || o.Err != nil
+		if o.ID.Home() == resource.Host && !errors.Is(o.Err, apply.ErrHeldBack) {
+			r.hostWrite++
+		}
+	}
+	r.tellWithheld()
+	return failed, errors.Join(runErr, r.settle(ctx, journal))
+}
+
+// settle writes down what the run changed: marks that ended, the serial in the
+// cluster and then here, what happened, and what is there now.
+func (r *execution) settle(ctx context.Context, journal *state.Journal) error {
+	if marks := plan.Settled(r.marks, r.plan, r.outcomes); len(r.outcomes) > 0 {
+		if err := r.tx.SetMarks(marks); err != nil {
+			return err
+		}
+		r.marks = marks
+	}
+	lesson := plan.Learn(r.in, r.plan)
+	facts := state.Facts{Holder: r.w.holder, BootID: r.in.World.Host.BootID, Made: lesson.Made, Gone: lesson.Gone, Finished: lesson.Finished}
+	if r.w.kube != nil && r.w.kube.Writes() > 0 {
+		serial := max(r.in.Memory.Serial, r.in.World.Cluster.Serial) + 1
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer stop()
+		if err := r.w.kube.Maker(r.w.site.Name()).WriteSerial(ctx, r.w.serialName(), serial); err != nil {
+			return errors.Join(err, journal.Finish())
+		}
+		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: serial}
+	}
+	if err := r.note(); err != nil {
+		return err
+	}
+	return errors.Join(r.tx.Record(facts), journal.Finish())
+}
+
+// tell passes one step's event on to who watches.
+func (r *execution) tell(e apply.Event, started map[resource.ID]time.Time) {
+	now := time.Now()
+	out := view.Event{Time: now, Address: e.Change.Address, Key: e.Change.Key, ID: e.Step.ID, Action: e.Step.Action}
+	switch e.Kind {
+	case apply.Started:
+		started[e.Step.ID] = now
+		out.Kind = view.StepStarted
+	case apply.Done:
+		out.Kind = view.StepDone
+	case apply.Failed, apply.HeldBack:
+		out.Kind, out.Error, out.Next = view.StepFailed, e.Err.Error(), failureNext(*e.Change)
+	}
+	if at, ok := started[e.Step.ID]; ok && e.Kind != apply.Started {
+		out.Took = now.Sub(at)
+	}
+	r.printer.Event(out)
+}
+
+func failureNext(c plan.Change) string {
+	if c.Address.Label == "" {
+		return ""
+	}
+	return fmt.Sprintf("obolctl status '%s'", c.Address)
+}
+
+// tellWithheld reports what waits for a person, and what could not be seen.
+func (r *execution) tellWithheld() {
+	for _, c := range r.plan.Changes {
+		if c.Withheld || c.Action == plan.Block {
+			r.printer.Event(view.Event{Time: time.Now(), Kind: view.Withheld, Address: c.Address, Key: c.Key,
+				Action: c.Action, Class: c.Class, Cause: c.Cause, Why: c.Why, Next: c.Next})
+		}
+	}
+}
+
+// note writes into the history what was restored, drained and left to a person.
+func (r *execution) note() error {
+	done := map[resource.ID]bool{}
+	for _, o := range r.outcomes {
+		done[o.ID] = done[o.ID] || o.Err == nil
+	}
+	var events []state.Event
+	for _, c := range r.plan.Changes {
+		e := state.Event{At: time.Now().UTC(), Offer: c.Key, Address: c.Address, By: r.command, Text: c.Why}
+		switch {
+		case c.Withheld || c.Action == plan.Block:
+			e.Kind = state.EventDecision
+		case !done[c.Steps[0].ID]:
+			continue
+		case c.Action == plan.Drain:
+			e.Kind = state.EventDrained
+		case c.Cause == plan.Crashed && c.Action == plan.Start:
+			e.Kind = state.EventCrashed
+		case c.Class == plan.Restore:
+			e.Kind = state.EventRestored
+		default:
+			continue
+		}
+		events = append(events, e)
+	}
+	if len(events) == 0 {
+		return nil
+	}
+	return r.tx.Note(events...)
+}
+
+// summarize says how it ended. With nothing to do, that is the proof of it.
+func (r *execution) summarize() {
+	s := view.Summary{Counts: view.Count(r.plan), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete}
+	for _, o := range r.outcomes {
+		if o.Err != nil {
+			s.Failed++
+		}
+	}
+	s.Writes = r.hostWrite
+	if r.w.kube != nil {
+		s.Writes += r.w.kube.Writes()
+		s.Requests = r.w.kube.Requests()
+	}
+	if s.Writes == 0 && len(r.outcomes) == 0 {
+		s.UnchangedDigest = plan.BasisDigest(r.in)
+	}
+	r.printer.Event(view.Event{Time: time.Now(), Kind: view.Summarized, Summary: s})
+}
+
+// exit gives the exit code of the run.
+func (r *execution) exit(failed bool) error {
+	switch {
+	case failed || !r.plan.Complete:
+		return exitError{code: exitFailed}
+	case r.plan.Decisions > 0 || r.unsold > 0:
+		return exitError{code: exitWaiting}
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/kube"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// look sees the host and, where anything declared, accepted or deleted needs
+// it, the cluster, and reads the site's memory anew. The marks of the input are
+// those that the look adds to.
+func (w *workspace) look(ctx context.Context) (plan.Input, error) {
+	in, ids, err := w.lookHost(ctx)
+	if err != nil {
+		return in, err
+	}
+	if needsCluster(ids) {
+		if err := w.lookCluster(ctx, &in, ids); err != nil {
+			return in, err
+		}
+	}
+	in.Memory.Marks = plan.Observe(in)
+	return in, nil
+}
+
+// lookHost sees the host alone. Everything in the cluster is unknown.
+func (w *workspace) lookHost(ctx context.Context) (plan.Input, []resource.ID, error) {
+	in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want}
+	var err error
+	if in.Memory, err = w.site.Memory(); err != nil {
+		return in, nil, err
+	}
+	ids := idsOf(in)
+	gateways := slices.DeleteFunc(slices.Clone(ids), func(id resource.ID) bool { return id.Home() != resource.Host })
+	in.World.Host, in.World.Seen = w.host.Look(ctx, gateways)
+	return in, ids, nil
+}
+
+func (w *workspace) lookCluster(ctx context.Context, in *plan.Input, ids []resource.ID) error {
+	if err := w.connect(); err != nil {
+		in.World.Cluster = resource.ClusterSighting{Contacted: true, Why: err.Error()}
+		return nil //nolint:nilerr // a cluster that cannot be reached is seen as unknown, with the reason
+	}
+	addrs, err := hostAddresses()
+	if err != nil {
+		return err
+	}
+	cluster, seen := w.kube.Look(ctx, kube.Ask{
+		IDs: ids, Site: in.Site, Agents: agentsOf(*in), SerialName: w.serialName(), HostAddresses: addrs,
+	})
+	maps.Copy(in.World.Seen, seen)
+	cluster.Kubeconfig, cluster.Context = w.kubeconfig, w.context
+	in.World.Cluster = cluster
+	return override(in)
+}
+
+// override puts what the file says of the cluster over what the cluster says.
+func override(in *plan.Input) error {
+	set := in.Want
+	if set == nil && in.Memory.Accepted != nil {
+		set = &in.Memory.Accepted.Set
+	}
+	if set == nil {
+		return nil
+	}
+	if set.PublicURL != "" {
+		in.World.Cluster.PublicURL = set.PublicURL
+	}
+	if set.HostAddress != "" {
+		addr, err := netip.ParseAddr(set.HostAddress)
+		if err != nil {
+			return fmt.Errorf("cannot read host_address: %w", err)
+		}
+		in.World.Cluster.HostAddress, in.World.Cluster.HostWhy = addr, ""
+	}
+	return nil
+}
+
+// serialName is the ConfigMap that numbers the runs which changed the cluster.
+func (w *workspace) serialName() string {
+	return fmt.Sprintf("obolctl-%s-%.8s", w.site.Name(), w.holder)
+}
+
+// idsOf lists all that a plan may ask about.
+func idsOf(in plan.Input) []resource.ID {
+	seen := map[resource.ID]bool{}
+	add := func(set *plan.Set) {
+		for _, s := range set.Specs {
+			seen[s.ID] = true
+		}
+		for _, t := range set.Tombstones {
+			addAll(seen, t.Key)
+		}
+	}
+	if in.Want != nil {
+		add(in.Want)
+	}
+	if in.Memory.Accepted != nil {
+		add(&in.Memory.Accepted.Set)
+	}
+	for _, t := range in.Memory.Marks.Tombstones {
+		addAll(seen, t.Key)
+	}
+	return slices.SortedFunc(maps.Keys(seen), resource.ID.Compare)
+}
+
+// addAll adds everything that an offer may have had.
+func addAll(ids map[resource.ID]bool, k offer.Key) {
+	kinds := []string{resource.ServiceOffer, resource.GatewayKind, resource.Service, resource.EndpointSlice}
+	if k.Type == offer.Demo {
+		kinds = append(kinds, resource.Deployment)
+	}
+	for _, kind := range kinds {
+		ids[resource.ID{Kind: kind, Namespace: k.Namespace, Name: k.Name}] = true
+	}
+}
+
+func needsCluster(ids []resource.ID) bool {
+	return slices.ContainsFunc(ids, func(id resource.ID) bool { return id.Home() == resource.Cluster })
+}
+
+// agentsOf lists the agents whose wallets are paid.
+func agentsOf(in plan.Input) []string {
+	names := map[string]bool{}
+	add := func(offers []offer.Offer) {
+		for _, o := range offers {
+			if o.AgentRef.OwnPayTo {
+				names[o.AgentRef.Name] = true
+			}
+		}
+	}
+	if in.Want != nil {
+		add(in.Want.Offers)
+	}
+	if in.Memory.Accepted != nil {
+		add(in.Memory.Accepted.Set.Offers)
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// hostAddresses lists the addresses of this host's interfaces.
+func hostAddresses() ([]netip.Addr, error) {
+	nets, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("cannot list this host's addresses: %w", err)
+	}
+	var out []netip.Addr
+	for _, n := range nets {
+		if p, err := netip.ParsePrefix(n.String()); err == nil {
+			out = append(out, p.Addr().Unmap())
+		}
+	}
+	return out, nil
+}
+
+// rehearse asks the API server about what seems to differ: what it would make
+// of each write, after defaulting and admission, and whether it knows the
+// fields at all. Nothing is written.
+func (w *workspace) rehearse(ctx context.Context, in plan.Input) plan.Input {
+	if w.kube == nil || !in.World.Cluster.Reachable {
+		return in
+	}
+	var tries []kube.Rehearsal
+	var specs []resource.Spec
+	for _, c := range plan.Make(in).Changes {
+		for _, s := range c.Steps {
+			if s.ID.Home() != resource.Cluster || s.Withheld || s.Want.Object == nil || s.Action == plan.Undrain {
+				continue
+			}
+			specs = append(specs, s.Want)
+			if obj := in.World.Seen[s.ID].Object; obj != nil && s.Action != plan.Block {
+				tries = append(tries, kube.Rehearsal{Want: s.Want, Terms: s.Terms, Object: obj})
+			}
+		}
+	}
+	if len(specs) == 0 {
+		return in
+	}
+	seen := maps.Clone(in.World.Seen)
+	maps.Copy(seen, w.kube.Rehearse(ctx, tries))
+	for id, err := range w.kube.CheckServed(ctx, specs) {
+		s := seen[id]
+		s.Refused = err.Error()
+		seen[id] = s
+	}
+	in.World.Seen = seen
+	return in
+}
+
+// makePlan looks and plans under a policy; readOnly leaves out the dry runs.
+func (w *workspace) makePlan(ctx context.Context, policy plan.Policy, readOnly bool) (plan.Input, plan.Plan, error) {
+	in, err := w.look(ctx)
+	if err != nil {
+		return in, plan.Plan{}, err
+	}
+	in.Policy = policy
+	if !readOnly {
+		in = w.rehearse(ctx, in)
+	}
+	return in, plan.Make(in), nil
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+// options are what every command can be told.
+type options struct {
+	files               []string
+	site, stateDir      string
+	kubeconfig, context string
+	vars, varFiles      []string
+	lockTimeout         time.Duration
+	json, noColor       bool
+	verbose, quiet      bool
+}
+
+func commonFlags() []cli.Flag {
+	const common = "common"
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Category: common, Usage: "offers file or folder; may repeat (OBOLCTL_FILE; default offers.hcl)"},
+		&cli.StringFlag{Name: "site", Category: common, Usage: "name of this machine's state (OBOLCTL_SITE; default the file's, else \"default\")"},
+		&cli.StringFlag{Name: "state-dir", Category: common, Usage: "folder of all sites' state (OBOLCTL_STATE_DIR; default $XDG_STATE_HOME/obolctl)"},
+		&cli.StringFlag{Name: "kubeconfig", Category: common, Usage: "path of the kubeconfig"},
+		&cli.StringFlag{Name: "context", Category: common, Usage: "context of the kubeconfig"},
+		&cli.StringSliceFlag{Name: "var", Category: common, Usage: "NAME=VALUE of a variable; may repeat"},
+		&cli.StringSliceFlag{Name: "var-file", Category: common, Usage: "file of variables; may repeat"},
+		&cli.DurationFlag{Name: "lock-timeout", Category: common, Value: 30 * time.Second, Usage: "how long to wait for another run"},
+		&cli.BoolFlag{Name: "json", Category: common, Usage: "write JSON"},
+		&cli.BoolFlag{Name: "no-color", Category: common, Usage: "no color (NO_COLOR)"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: common, Usage: "say everything"},
+		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: common, Usage: "say only what needs somebody"},
+	}
+}
+
+// optionsOf reads the common flags, with the environment behind them.
+func optionsOf(c *cli.Context, p process) options {
+	o := options{
+		files: c.StringSlice("file"), site: c.String("site"), stateDir: c.String("state-dir"),
+		kubeconfig: c.String("kubeconfig"), context: c.String("context"),
+		vars: c.StringSlice("var"), varFiles: c.StringSlice("var-file"), lockTimeout: c.Duration("lock-timeout"),
+		json: c.Bool("json"), noColor: c.Bool("no-color") || p.getenv("NO_COLOR") != "",
+		verbose: c.Bool("verbose"), quiet: c.Bool("quiet"),
+	}
+	if o.site == "" {
+		o.site = p.getenv("OBOLCTL_SITE")
+	}
+	if env := p.getenv("OBOLCTL_FILE"); len(o.files) == 0 && env != "" {
+		o.files = []string{env}
+	}
+	if len(o.files) == 0 {
+		o.files = []string{offerfile.DefaultPath}
+	}
+	if o.stateDir == "" {
+		o.stateDir = p.defaultStateDir()
+	}
+	return o
+}
+
+// looseOptions reads what matters to an error message from a command line that
+// may be wrong.
+func looseOptions(p process) options {
+	has := func(name string) bool { return slices.Contains(p.args, "-"+name) || slices.Contains(p.args, "--"+name) }
+	return options{json: has("json"), noColor: has("no-color") || p.getenv("NO_COLOR") != ""}
+}
+
+func (o options) style(p process) view.Style {
+	return view.Style{Width: p.width, Color: p.color && !o.noColor, Quiet: o.quiet, Verbose: o.verbose}
+}
+
+// getenv gives a variable of the environment; the last one of a name wins.
+func (p process) getenv(name string) string {
+	v, _ := p.lookupEnv(name)
+	return v
+}
+
+func (p process) lookupEnv(name string) (string, bool) {
+	for _, kv := range slices.Backward(p.environ) {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+func (p process) home() string {
+	if h := p.getenv("HOME"); h != "" {
+		return h
+	}
+	h, err := os.UserHomeDir()
+	if err != nil {
+		return "/"
+	}
+	return h
+}
+
+func (p process) defaultStateDir() string {
+	if dir := p.getenv("OBOLCTL_STATE_DIR"); dir != "" {
+		return dir
+	}
+	if dir := p.getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "obolctl")
+	}
+	return filepath.Join(p.home(), ".local", "state", "obolctl")
+}
+
+// user names the person for the record.
+func (p process) user() string {
+	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if u := p.getenv(name); u != "" {
+			return u
+		}
+	}
+	return "uid " + uid()
+}

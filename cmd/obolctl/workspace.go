@@ -1,0 +1,246 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/kube"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/proc"
+	"github.com/obolctl/obolctl/pkg/render"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
+)
+
+// A workspace is one site with all that a command works on.
+type workspace struct {
+	process
+	options
+	site   *state.Site
+	memory plan.Memory // as it was when the workspace was opened
+	holder string
+	host   *proc.Supervisor
+	kube   *kube.Client // nil: nothing needs a cluster
+	file   *offerfile.File
+	want   *plan.Set // what the file declares; nil when the command needs no file
+
+	kubeconfig, context string // that kube was made from
+}
+
+// openSite opens the memory of the site that the command line, the environment
+// or the only one there names. The file is not read.
+func openSite(c *cli.Context, p process) (*workspace, error) {
+	w := &workspace{process: p, options: optionsOf(c, p)}
+	name := w.options.site
+	if name == "" {
+		sites, err := state.Sites(w.stateDir)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case len(sites) > 1:
+			return nil, misuse("this machine has several sites (%s): say which with --site", strings.Join(sites, ", "))
+		case len(sites) == 1:
+			name = sites[0]
+		default:
+			name = "default"
+		}
+	}
+	return w, w.open(name)
+}
+
+// open opens the memory of a site, and the hands on the host.
+func (w *workspace) open(site string) error {
+	var err error
+	if w.site, err = state.Open(w.stateDir, site); err != nil {
+		return err
+	}
+	if w.memory, err = w.site.Memory(); err != nil {
+		return err
+	}
+	if w.holder, err = proc.Holder(filepath.Join(w.stateDir, "machine-id")); err != nil {
+		return err
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot tell which executable this is: %w", err)
+	}
+	w.host, err = proc.New(proc.Config{
+		Dir: filepath.Join(w.site.Dir(), "gateways"), Exe: exe, Args: []string{"gateway", "serve"},
+		Version: version, Holder: w.holder, Environ: w.environ,
+	})
+	return err
+}
+
+// openFile reads the offers file, opens the site that it names unless another
+// was said, and renders what is declared.
+func openFile(ctx context.Context, c *cli.Context, p process) (*workspace, error) {
+	w := &workspace{process: p, options: optionsOf(c, p)}
+	diags := w.load()
+	site := w.options.site
+	if site == "" && w.file != nil {
+		site = w.file.Settings.Site
+	}
+	if site == "" {
+		site = "default"
+	}
+	if err := w.open(site); err != nil {
+		return nil, err
+	}
+	if diags.HasErrors() { // a rule newer than an accepted offer only warns of it
+		diags = w.load()
+	}
+	if diags.HasErrors() {
+		return nil, fileProblems{diags}
+	}
+	if err := diags.WriteText(w.stderr, w.style(p).Width, false); err != nil {
+		return nil, err
+	}
+	return w, w.declare(ctx)
+}
+
+// load reads the offers file, in the light of what was accepted.
+func (w *workspace) load() offerfile.Diagnostics {
+	accepted := map[offer.Key]bool{}
+	if set := w.accepted(); set != nil {
+		for _, o := range set.Offers {
+			accepted[o.Key()] = true
+		}
+	}
+	file, diags := offerfile.Load(offerfile.Input{
+		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
+		NeedValues: true, Accepted: accepted,
+	})
+	w.file = file
+	return diags
+}
+
+// declare makes the declared set: ports assigned, specs rendered.
+func (w *workspace) declare(ctx context.Context) error {
+	if w.memory.Holder != "" && w.memory.Holder != w.holder {
+		return nil // told, with the remedy, by whoever goes on
+	}
+	host, _ := w.host.Look(ctx, nil)
+	offers := offer.AssignPorts(w.file.Offers, w.ports(), host.Taken)
+	specs, err := w.render(offers)
+	if err != nil {
+		return err
+	}
+	src, err := sourceOf(w.file, w.files[0])
+	if err != nil {
+		return err
+	}
+	if w.file.Settings.RequireCleanGit && (src.GitDirty || src.GitCommit == "") {
+		return fmt.Errorf("%s is not as its last commit has it, and require_clean_git is set: commit it first", w.files[0])
+	}
+	w.want = &plan.Set{Offers: offers, Specs: specs, Tombstones: w.file.Tombstones, Source: src,
+		HostAddress: w.file.Cluster.HostAddress, PublicURL: w.file.Cluster.PublicURL}
+	return nil
+}
+
+// render makes the specs of offers. A problem with any is an error: an offer
+// without specs must not be taken for one that should go.
+func (w *workspace) render(offers []offer.Offer) ([]resource.Spec, error) {
+	specs, problems := render.Specs(offers, render.Env{Site: w.site.Name(), Holder: w.holder, Overlay: w.overlay})
+	var errs error
+	for _, p := range problems {
+		errs = errors.Join(errs, fmt.Errorf("%s:%d: %s: %s", p.At.File, p.At.Line, p.Address, p.Text))
+	}
+	return specs, errs
+}
+
+// ports gives the ports that accepted gateways have.
+func (w *workspace) ports() map[offer.Key]int {
+	ports := map[offer.Key]int{}
+	if w.memory.Accepted != nil {
+		for _, o := range w.memory.Accepted.Set.Offers {
+			if o.HasGateway() {
+				ports[o.Key()] = o.Gateway.Port
+			}
+		}
+	}
+	return ports
+}
+
+// overlay opens the folder of an overlay, closed against what is outside of it.
+func (w *workspace) overlay(folder string) (fs.FS, error) {
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join(w.file.Dir, folder)
+	}
+	root, err := os.OpenRoot(folder)
+	if err != nil {
+		return nil, err
+	}
+	return root.FS(), nil
+}
+
+// connect chooses the cluster and opens it, without contacting it.
+func (w *workspace) connect() error {
+	if w.kube != nil {
+		return nil
+	}
+	w.kubeconfig, w.context = w.chooseCluster()
+	var err error
+	w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version})
+	return err
+}
+
+// chooseCluster gives the kubeconfig and context: of the command line, the
+// file, what was accepted, the environment, the Obol Stack, and kubectl, in
+// this order.
+func (w *workspace) chooseCluster() (path, name string) {
+	path, name = w.options.kubeconfig, w.options.context
+	if w.file != nil {
+		if path == "" {
+			path = w.file.Cluster.Kubeconfig
+		}
+		if name == "" {
+			name = w.file.Cluster.Context
+		}
+	}
+	if path == "" && w.file == nil && w.memory.Kubeconfig != "" {
+		path = w.memory.Kubeconfig
+		if name == "" {
+			name = w.memory.Context
+		}
+	}
+	if path == "" {
+		path = w.getenv("KUBECONFIG")
+	}
+	if path == "" {
+		path = w.stackKubeconfig()
+	}
+	if path == "" {
+		path = filepath.Join(w.home(), ".kube", "config")
+	}
+	if abs, err := filepath.Abs(path); err == nil && !strings.Contains(path, string(filepath.ListSeparator)) {
+		path = abs
+	}
+	return path, name
+}
+
+// stackKubeconfig is where the Obol Stack keeps its kubeconfig; "" when there
+// is none.
+func (w *workspace) stackKubeconfig() string {
+	dir := w.getenv("OBOL_CONFIG_DIR")
+	if dir == "" {
+		dir = filepath.Join(w.home(), ".config", "obol")
+		if xdg := w.getenv("XDG_CONFIG_HOME"); xdg != "" {
+			dir = filepath.Join(xdg, "obol")
+		}
+	}
+	path := filepath.Join(dir, "kubeconfig.yaml")
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}

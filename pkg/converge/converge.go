@@ -1,0 +1,63 @@
+// Package converge is the loop: wait, look, plan, apply, wait; once, or until
+// told to stop.
+package converge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// ErrNoAPI means that the API server did not answer for as long as it was
+// waited for.
+var ErrNoAPI = errors.New("the API server did not answer")
+
+// A Site is what the loop needs of one. Its methods return soon after their
+// context is done. Only WaitAPI is called while another method runs.
+type Site interface {
+	// StartGateways starts the accepted gateways that do not run, without
+	// asking the API server for anything. One that fails holds back none.
+	StartGateways(ctx context.Context) error
+
+	// WaitAPI returns nil once the API server answers, or at once when nothing
+	// needs a cluster. Its error says what was tried, and for how long.
+	WaitAPI(ctx context.Context) error
+
+	// Round looks, plans for nobody being there, and applies. With ids it does
+	// so for these gateways alone, and asks the API server for nothing. It may
+	// be called while no API server answers: what is unknown blocks. The error
+	// is nil when every step of the plan was come to.
+	Round(ctx context.Context, ids []resource.ID) (Result, error)
+}
+
+// A Result is what one round came to.
+type Result struct {
+	Plan     plan.Plan
+	Outcomes []plan.Outcome // in the order of the plan
+
+	// Early is what went wrong when gateways were started before the first
+	// round, which tried again: its outcomes tell how that went.
+	Early error
+}
+
+// Once converges one time. The gateways are started at once, and the cluster's
+// part follows when its API server answers. When that never happens the error
+// wraps [ErrNoAPI], and the gateways are started all the same.
+func Once(ctx context.Context, s Site) (Result, error) {
+	api := make(chan error, 1)
+	go func() { api <- s.WaitAPI(ctx) }()
+	early := s.StartGateways(ctx)
+	apiErr := <-api
+	if err := ctx.Err(); err != nil {
+		return Result{Early: early}, fmt.Errorf("stopped before the first look: %w", err)
+	}
+	if apiErr != nil {
+		return Result{Early: early}, fmt.Errorf("%w: %w", ErrNoAPI, apiErr)
+	}
+	res, err := s.Round(ctx, nil)
+	res.Early = early
+	return res, err
+}

@@ -1,0 +1,253 @@
+// Package gateway is the data plane: the reverse proxy between those who may
+// ask and the upstream of one offer. It is started from a configuration file
+// and never from flags, says what it is at an admin socket beside that file,
+// and knows nothing of clusters. It does not charge: a gateway whose offer the
+// cluster charges for passes requests of the cluster on, and a standalone one
+// passes none.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// ErrMustNotRun means that the marks of the site forbid this gateway: its
+// offer is under a tombstone, or another holder runs it. Starting it again
+// does not help; the process ends with status 78.
+var ErrMustNotRun = errors.New("must not run")
+
+// DefaultGrace is how long requests in flight may take when a gateway is told
+// to stop.
+const DefaultGrace = 30 * time.Second
+
+// Options are what one gateway is told by the process it runs in.
+type Options struct {
+	Config  string // path of the configuration; all other files of the gateway are in its folder
+	Version string // of this executable
+
+	// Log gets JSON lines. When it is the file gateway.log of the folder, it
+	// is kept from growing: at 10 MB it becomes gateway.log.1.
+	Log io.Writer
+
+	LookupEnv func(string) (string, bool) // for secrets that name a variable; nil: none is set
+	Ready     func()                      // called once, when the gateway answers; may be nil
+	Grace     time.Duration               // 0: DefaultGrace
+}
+
+// A server is one gateway.
+type server struct {
+	Options
+	path    string   // of the folder
+	dir     *os.File // the folder: unix paths end at 107 bytes, so sockets are named through it
+	lock    *os.File
+	log     *slog.Logger
+	public  *http.Server
+	failed  chan error // a listener that broke, or marks that forbid going on
+	healths sync.WaitGroup
+
+	front    atomic.Pointer[plane]
+	inFlight atomic.Int64 // requests in our hands, upgraded connections included
+	passing  atomic.Int64 // those of them that are with the upstream
+	draining atomic.Bool
+	pathSeen atomic.Int64    // Unix time in nanoseconds; 0: never
+	counts   [6]atomic.Int64 // answers by the first digit of their status
+	denials  atomic.Int64    // Unix time in nanoseconds of the last one that was logged
+
+	mu      sync.Mutex // held by a reload, and by whoever reads what follows
+	record  resource.Record
+	sockets map[netip.AddrPort]net.Listener // by configured address
+}
+
+// Serve runs the gateway until ctx is done, finishes the requests in flight,
+// and returns nil. Its error wraps [ErrMustNotRun] when the gateway has to stay
+// stopped.
+func Serve(ctx context.Context, o Options) (err error) {
+	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more ends no sale
+	if o.Grace == 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.LookupEnv == nil {
+		o.LookupEnv = func(string) (string, bool) { return "", false }
+	}
+	s, err := open(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.leave(err)) }()
+	s.log.InfoContext(ctx, "starting", "instance", s.record.Instance, "pid", s.record.PID, "version", o.Version)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.healths.Wait()
+	defer cancel()
+	admin, err := s.start(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, admin.Close()) }()
+	if o.Ready != nil {
+		o.Ready()
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-s.failed:
+		s.log.WarnContext(ctx, "stopping", "why", err.Error())
+	}
+	return errors.Join(err, s.finish(context.WithoutCancel(ctx)))
+}
+
+// open takes the folder and its lock, so that no other gateway runs there.
+func open(o Options) (*server, error) {
+	path, err := filepath.Abs(filepath.Dir(o.Config))
+	if err != nil {
+		return nil, fmt.Errorf("cannot find the folder of %q: %v", o.Config, err)
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the gateway's folder: %v", err)
+	}
+	lock, err := takeLock(path)
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	s := &server{
+		Options: o, path: path, dir: dir, lock: lock,
+		failed:  make(chan error, 1),
+		sockets: map[netip.AddrPort]net.Listener{},
+	}
+	s.log = slog.New(slog.NewJSONHandler(bounded(o.Log, filepath.Join(path, resource.LogFile)), nil))
+	s.public = &http.Server{
+		Handler:           s,
+		Protocols:         protocols(),
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+func (s *server) close() error { return errors.Join(s.lock.Close(), s.dir.Close()) }
+
+// start loads the configuration, leaves the record, and listens, in this
+// order: a gateway that can be reached can be found too.
+func (s *server) start(ctx context.Context) (*http.Server, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.load(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	s.record.Digest = p.digest
+	if err := s.writeRecord(); err != nil {
+		return nil, err
+	}
+	fresh, err := s.bind(ctx, p.wants())
+	if err != nil {
+		return nil, err
+	}
+	admin, err := s.listenAdmin(ctx)
+	if err != nil {
+		return nil, errors.Join(err, closeAll(fresh))
+	}
+	s.front.Store(p)
+	s.watch(ctx, p)
+	s.accept(fresh)
+	s.log.InfoContext(ctx, "answering", "offer", p.cfg.Address.String(), "listen", s.listening(), "digest", p.digest)
+	return admin, nil
+}
+
+// reload puts the configuration file in force, or leaves all as it is and says
+// why. New listeners are bound before old ones are closed.
+func (s *server) reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.front.Load()
+	p, err := s.load(ctx, old)
+	if errors.Is(err, ErrMustNotRun) {
+		s.fail(err)
+	}
+	if err != nil {
+		return err
+	}
+	fresh, err := s.bind(ctx, p.wants())
+	if err != nil {
+		return err
+	}
+	before := s.record.Digest
+	s.record.Digest = p.digest
+	if err := s.writeRecord(); err != nil {
+		s.record.Digest = before
+		return errors.Join(err, closeAll(fresh))
+	}
+	s.front.Store(p)
+	s.accept(fresh)
+	err = s.dismiss(p.wants())
+	if p.health != old.health {
+		old.health.stop()
+		s.watch(ctx, p)
+	}
+	old.transport.CloseIdleConnections()
+	s.log.InfoContext(ctx, "reloaded", "listen", s.listening(), "digest", p.digest)
+	return err
+}
+
+// watch keeps asking the upstream of p until the plane is replaced or ctx is
+// done.
+func (s *server) watch(ctx context.Context, p *plane) {
+	ctx, p.health.stop = context.WithCancel(ctx)
+	s.healths.Go(func() { p.health.run(ctx) })
+}
+
+// fail makes Serve end with err.
+func (s *server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default: // it is ending already
+	}
+}
+
+// finish stops accepting and waits for the requests in flight, upgraded
+// connections too, but not longer than the grace.
+func (s *server) finish(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.Grace)
+	defer cancel()
+	err := s.public.Shutdown(ctx)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for err == nil && s.inFlight.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-tick.C:
+		}
+	}
+	left := s.inFlight.Load()
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.WarnContext(ctx, "requests were cut off", "count", left, "grace", s.Grace.String())
+		err = s.public.Close()
+	}
+	if err != nil {
+		return fmt.Errorf("cannot stop cleanly: %v", err)
+	}
+	s.log.InfoContext(ctx, "stopped")
+	return nil
+}

@@ -1,0 +1,141 @@
+package gateway
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// takeLock holds the folder against a second gateway until the process ends.
+func takeLock(dir string) (*os.File, error) {
+	path := filepath.Join(dir, resource.LockFile)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the gateway's folder: %v", err)
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("another gateway runs in %q, and two for one offer cannot", dir)
+	}
+	if err == nil {
+		err = stillThere(f, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// stillThere fails when the file at path is not f any more: the folder was
+// removed while we waited, and the lock would keep nobody out.
+func stillThere(f *os.File, path string) error {
+	mine, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(path)
+	if err != nil || !os.SameFile(mine, there) {
+		return fmt.Errorf("the lock %q was removed while it was taken", path)
+	}
+	return nil
+}
+
+// enter makes the record of this process. It is written once the configuration
+// is known.
+func (s *server) enter() error {
+	id, err := identify()
+	if err != nil {
+		return err
+	}
+	id.Version = s.Version
+	s.record = resource.Record{Identity: id}
+	var last resource.Record
+	var ended resource.Ending
+	if readJSON(filepath.Join(s.path, resource.RecordFile), &last) != nil || last.BootID != id.BootID {
+		return nil
+	}
+	asked := readJSON(filepath.Join(s.path, resource.ExitFile), &ended) == nil &&
+		ended.Instance == last.Instance && ended.Code == 0 && ended.Signal == ""
+	if !asked {
+		s.record.Restarts = last.Restarts + 1
+	}
+	return nil
+}
+
+// leave writes how this process ends.
+func (s *server) leave(cause error) error {
+	ending := resource.Ending{Instance: s.record.Instance, Exit: resource.Exit{At: time.Now().UTC()}}
+	switch {
+	case errors.Is(cause, ErrMustNotRun):
+		ending.Code = 78
+	case cause != nil:
+		ending.Code = 1
+	}
+	return writeJSON(filepath.Join(s.path, resource.ExitFile), ending)
+}
+
+func (s *server) writeRecord() error {
+	return writeJSON(filepath.Join(s.path, resource.RecordFile), s.record)
+}
+
+func writeJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write %q: %v", path, err)
+	}
+	return durable.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+func readJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(data, v)
+}
+
+// identify tells what this process is and no other.
+func identify() (resource.Identity, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return resource.Identity{}, fmt.Errorf("cannot learn the boot id: %v", err)
+	}
+	var exe unix.Stat_t
+	if err := unix.Stat("/proc/self/exe", &exe); err != nil {
+		return resource.Identity{}, fmt.Errorf("cannot identify the executable: %v", err)
+	}
+	ticks, err := startTicks()
+	if err != nil {
+		return resource.Identity{}, fmt.Errorf("cannot learn the start time: %v", err)
+	}
+	return resource.Identity{
+		Instance: rand.Text(), BootID: strings.TrimSpace(string(boot)), PID: os.Getpid(), StartTicks: ticks,
+		ExeDevice: exe.Dev, ExeInode: exe.Ino, Started: time.Now().UTC(),
+	}, nil
+}
+
+// startTicks is field 22 of /proc/self/stat. The second field is the name in
+// parentheses, and may hold anything.
+func startTicks() (uint64, error) {
+	stat, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return 0, fs.ErrInvalid
+	}
+	return strconv.ParseUint(fields[19], 10, 64)
+}

@@ -1,0 +1,46 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A Lesson is what a run learned of the resources that a site remembers.
+type Lesson struct {
+	Made     map[resource.ID]string // ours and there, by UID
+	Gone     []resource.ID          // lost with the cluster, or with its last writes: their absence is nobody's decision
+	Finished []resource.ID          // left unfinished once, and now as they should be
+}
+
+// Learn gives what a look teaches, and the plan that was made of it.
+func Learn(in Input, p Plan) Lesson {
+	l := Lesson{Made: map[resource.ID]string{}}
+	for id, seen := range in.World.Seen {
+		if o := seen.Object; seen.Presence == resource.Present && o != nil && o.Label(resource.SiteLabel) == in.Site && in.Memory.Made[id] != o.UID {
+			l.Made[id] = o.UID
+		}
+	}
+	pl := &planner{Input: in}
+	pl.compareClusters()
+	if pl.rebuilt || pl.rolledBack {
+		for _, id := range slices.SortedFunc(maps.Keys(in.Memory.Made), resource.ID.Compare) {
+			if in.World.Seen[id].Presence != resource.Present {
+				l.Gone = append(l.Gone, id)
+			}
+		}
+	}
+	planned := map[resource.ID]bool{}
+	for _, c := range p.Changes {
+		for _, s := range c.Steps {
+			planned[s.ID] = true
+		}
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(in.Memory.Unfinished), resource.ID.Compare) {
+		if !planned[id] && in.World.Seen[id].Presence != resource.Unknown && in.Policy.Targets == nil {
+			l.Finished = append(l.Finished, id)
+		}
+	}
+	return l
+}

@@ -1,0 +1,61 @@
+package proc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// call asks a gateway at its admin socket and returns what it says of itself.
+// The socket is named through its folder, since unix paths end at 107 bytes.
+func call(ctx context.Context, folder, method, path string, within time.Duration) (resource.Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	dir, err := os.Open(folder)
+	if err != nil {
+		return resource.Answer{}, err
+	}
+	defer func() { _ = dir.Close() }() // read only: nothing can be lost
+	name := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), resource.SocketFile)
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", name)
+		},
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, nil)
+	if err != nil {
+		return resource.Answer{}, err
+	}
+	answer, err := transport.RoundTrip(r)
+	if err != nil {
+		return resource.Answer{}, err
+	}
+	defer func() { _ = answer.Body.Close() }() // read only: nothing can be lost
+	body, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return resource.Answer{}, err
+	}
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		var refusal struct {
+			Error string `json:"error"`
+		}
+		if json.Unmarshal(body, &refusal) != nil || refusal.Error == "" {
+			refusal.Error = answer.Status
+		}
+		return resource.Answer{}, errors.New(refusal.Error)
+	}
+	var a resource.Answer
+	if err := json.Unmarshal(body, &a); err != nil {
+		return resource.Answer{}, fmt.Errorf("cannot read the gateway's answer: %v", err)
+	}
+	return a, nil
+}

@@ -1,0 +1,48 @@
+package proc
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+)
+
+// Holder says who we are: the hex SHA-256 of this machine's id and this
+// account's uid. The id is that of /etc/machine-id, else of
+// /var/lib/dbus/machine-id. A machine that has neither, such as most
+// containers, gets a random id of its own, kept in the file at own; its folder
+// must be there.
+func Holder(own string) (string, error) {
+	return holderOf([]string{"/etc/machine-id", "/var/lib/dbus/machine-id"}, own)
+}
+
+func holderOf(files []string, own string) (string, error) {
+	for _, path := range append(files, own) {
+		machine, err := os.ReadFile(path)
+		id := strings.TrimSpace(string(machine))
+		switch {
+		case errors.Is(err, fs.ErrNotExist), err == nil && (id == "" || id == "uninitialized"):
+			continue
+		case err != nil:
+			return "", fmt.Errorf("cannot tell which machine this is: %v", err)
+		}
+		return holderID(id), nil
+	}
+	id := rand.Text()
+	if err := durable.WriteFile(own, []byte(id+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("cannot give this machine an id: %v", err)
+	}
+	return holderID(id), nil
+}
+
+func holderID(machine string) string {
+	sum := sha256.Sum256([]byte(machine + "\n" + strconv.Itoa(os.Getuid())))
+	return hex.EncodeToString(sum[:])
+}

@@ -1,0 +1,161 @@
+package proc
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+func TestHolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	a, same, b := file("a", "aaaa\n"), file("same", "aaaa"), file("b", "bbbb\n")
+	empty, early, absent := file("empty", "\n"), file("early", "uninitialized\n"), filepath.Join(dir, "absent")
+	of := func(own string, files ...string) string {
+		t.Helper()
+		got, err := holderOf(files, own)
+		if err != nil || len(got) != 64 {
+			t.Fatalf("holder of %q = %q, %v", files, got, err)
+		}
+		return got
+	}
+	if of(absent, a, b) != of(absent, same) || of(absent, empty, early, absent, b) != of(absent, b) || of(absent, a) == of(absent, b) {
+		t.Error("the holder is not the first machine id that there is")
+	}
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("an id was made up though the machine has one")
+	}
+	if first := of(absent, empty); first != of(absent, empty) || first == of(filepath.Join(dir, "another")) {
+		t.Error("a machine without an id does not keep the one it was given")
+	}
+	if _, err := holderOf([]string{dir}, absent); err == nil {
+		t.Error("an id that cannot be read counts as none")
+	}
+}
+
+// plantMany makes n gateways that this process stands in for: records of its
+// own identity, and admin sockets that it answers.
+func plantMany(t testing.TB, n int) *Supervisor {
+	t.Helper()
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := observed(os.Getpid(), boot)
+	if err != nil || me == nil {
+		t.Fatalf("observed = %v, %v", me, err)
+	}
+	s, err := New(Config{Dir: t.TempDir(), Exe: os.Args[0], Args: []string{"gateway", "serve"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		id := *me
+		id.Instance, id.Started = "i"+strconv.Itoa(i), time.Now()
+		record := resource.Record{Identity: id}
+		dir := filepath.Join(s.Dir, "apps.g"+strconv.Itoa(i))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeJSON(filepath.Join(dir, resource.RecordFile), record); err != nil {
+			t.Fatal(err)
+		}
+		l, err := net.Listen("unix", filepath.Join(dir, resource.SocketFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := json.Marshal(resource.Answer{Record: record, State: resource.GatewayRunning, Healthy: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(answer) })}
+		go func() { _ = server.Serve(l) }()
+		t.Cleanup(func() { _ = server.Close() })
+	}
+	return s
+}
+
+// BenchmarkLook200 looks at 200 gateways.
+func BenchmarkLook200(b *testing.B) {
+	s := plantMany(b, 200)
+	for b.Loop() {
+		_, seen := s.Look(b.Context(), nil)
+		for id, got := range seen {
+			if got.Presence != resource.Present || !got.Gateway.Answering {
+				b.Fatalf("%s: %+v", id, got)
+			}
+		}
+		if len(seen) != 200 {
+			b.Fatalf("%d were seen", len(seen))
+		}
+	}
+}
+
+// TestAnotherInstanceAnswers has a record and an admin socket that disagree:
+// nothing is known then.
+func TestAnotherInstanceAnswers(t *testing.T) {
+	t.Parallel()
+	s := plantMany(t, 1)
+	path := filepath.Join(s.Dir, "apps.g0", resource.RecordFile)
+	record, err := readRecord(filepath.Dir(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record.Instance = "another"
+	if err := writeJSON(path, record); err != nil {
+		t.Fatal(err)
+	}
+	id := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}
+	_, seen := s.Look(t.Context(), []resource.ID{id})
+	if got := seen[id]; got.Presence != resource.Unknown || got.Why == "" {
+		t.Errorf("seen %+v, want unknown and why", got)
+	}
+}
+
+// TestRule07_GrabRefusesAnotherProcess asks for ourselves under identities that
+// differ in one thing each.
+func TestRule07_GrabRefusesAnotherProcess(t *testing.T) {
+	t.Parallel()
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	me, err := observed(os.Getpid(), boot)
+	if err != nil || me == nil {
+		t.Fatalf("observed = %v, %v", me, err)
+	}
+	h, err := grab(*me)
+	if err != nil {
+		t.Fatalf("grab of ourselves: %v", err)
+	}
+	h.close()
+	for name, change := range map[string]func(*resource.Identity){
+		"ticks":  func(id *resource.Identity) { id.StartTicks++ },
+		"inode":  func(id *resource.Identity) { id.ExeInode++ },
+		"device": func(id *resource.Identity) { id.ExeDevice++ },
+		"boot":   func(id *resource.Identity) { id.BootID = "another" },
+		"pid":    func(id *resource.Identity) { id.PID = os.Getppid() },
+		"no pid": func(id *resource.Identity) { id.PID = 1 << 22 },
+	} {
+		id := *me
+		change(&id)
+		if h, err := grab(id); !errors.Is(err, errGone) {
+			t.Errorf("%s: grab = %v, %v; want errGone", name, h, err)
+		}
+	}
+}

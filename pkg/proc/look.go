@@ -1,0 +1,273 @@
+package proc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// supervisor is what keeps these gateways.
+const supervisor = "detached"
+
+// lookers is how many gateways are looked at at once.
+const lookers = 64
+
+// loopRestarts is how often a gateway has ended by itself when it counts as
+// crash looping.
+const loopRestarts = 3
+
+// Look sees the host, the given gateways, and all that have a folder here. What
+// it cannot see is unknown, with the reason. It writes nothing.
+func (s *Supervisor) Look(ctx context.Context, ids []resource.ID) (resource.HostSighting, map[resource.ID]resource.Sighting) {
+	return s.look(ctx, ids, true)
+}
+
+// A glance is what one look shares between gateways.
+type glance struct {
+	s         *Supervisor
+	boot      string
+	strays    func() (map[string]resource.Identity, error) // found when first asked for
+	now       time.Time
+	mu        sync.Mutex
+	seen      map[resource.ID]resource.Sighting
+	held      map[string]bool // sockets of gateways that do not answer, by inode
+	wantPorts bool
+}
+
+// look looks at the given gateways and, when all is set, at the whole host.
+func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (resource.HostSighting, map[resource.ID]resource.Sighting) {
+	host := resource.HostSighting{Version: s.Version, Holder: s.Holder}
+	g := &glance{
+		s: s, now: time.Now(), strays: sync.OnceValues(s.strays), wantPorts: all,
+		seen: map[resource.ID]resource.Sighting{}, held: map[string]bool{},
+	}
+	var err error
+	var here []resource.ID
+	g.boot, err = bootID()
+	if err == nil && all {
+		here, err = s.kept()
+	}
+	if err != nil {
+		for _, id := range ids {
+			g.seen[id] = resource.Sighting{Why: err.Error()}
+		}
+		return host, g.seen
+	}
+	host.BootID = g.boot
+	ids = slices.Concat(ids, here)
+	slices.SortFunc(ids, resource.ID.Compare)
+	var work errgroup.Group
+	work.SetLimit(lookers)
+	for _, id := range slices.Compact(ids) {
+		work.Go(func() error {
+			g.add(id, g.sight(ctx, id))
+			return nil
+		})
+	}
+	_ = work.Wait() // none of them fails
+	if all {
+		host.Keys = g.keys(here)
+		host.Taken = g.taken()
+	}
+	return host, g.seen
+}
+
+func (g *glance) add(id resource.ID, seen resource.Sighting) {
+	var held map[string]bool
+	if g.wantPorts && seen.Presence == resource.Present && !seen.Gateway.Answering {
+		held = sockets(seen.Gateway.Identity.PID)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.seen[id] = seen
+	maps.Copy(g.held, held)
+}
+
+// taken lists the ports on which something else than our gateways listens: a
+// gateway that answers said where it listens, and of another one the kernel
+// knows. When nobody can say, none are: whoever starts a gateway tries the
+// port first.
+func (g *glance) taken() map[int]bool {
+	all, err := listeners()
+	if err != nil {
+		return nil
+	}
+	own := map[string]bool{}
+	for _, seen := range g.seen {
+		if seen.Gateway != nil {
+			for _, addr := range seen.Gateway.Listen {
+				own[addr] = true
+			}
+		}
+	}
+	out := map[int]bool{}
+	for _, l := range all {
+		if !own[l.addr.String()] && !g.held[l.inode] {
+			out[int(l.addr.Port())] = true
+		}
+	}
+	return out
+}
+
+// kept lists the gateways that have a folder.
+func (s *Supervisor) kept() ([]resource.ID, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list the gateways of this host: %v", err)
+	}
+	var out []resource.ID
+	for _, e := range entries {
+		if id, ok := named(e.Name()); ok && e.IsDir() {
+			out = append(out, id)
+		}
+	}
+	return out, nil
+}
+
+// keys gives the offers of gateways, sorted; the type of one whose configuration
+// cannot be read is empty.
+func (g *glance) keys(ids []resource.ID) []offer.Key {
+	var out []offer.Key
+	for _, id := range ids {
+		var cfg resource.Gateway
+		key := offer.Key{Namespace: id.Namespace, Name: id.Name}
+		if readJSON(filepath.Join(g.s.folder(id), resource.ConfigFile), &cfg) == nil {
+			key = cfg.Offer
+		}
+		out = append(out, key)
+	}
+	slices.SortFunc(out, offer.Key.Compare)
+	return out
+}
+
+// sight looks at one gateway.
+func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
+	if err := ctx.Err(); err != nil {
+		return resource.Sighting{Why: err.Error()}
+	}
+	dir := g.s.folder(id)
+	seen := g.process(ctx, dir)
+	var cfg resource.Gateway
+	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil && seen.Presence != resource.Unknown {
+		if seen.Gateway == nil { // a start was cut short, or its record was lost
+			seen.Gateway = &resource.Running{State: resource.GatewayStopped, Supervisor: supervisor}
+		}
+		seen.Gateway.Config = &cfg
+	}
+	return seen
+}
+
+// process looks at the process of a gateway.
+func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
+	record, err := readRecord(dir)
+	if err != nil {
+		return resource.Sighting{Why: fmt.Sprintf("cannot read the gateway's record: %v", err)}
+	}
+	if record != nil {
+		lives, err := g.lives(record.Identity)
+		if err != nil {
+			return resource.Sighting{Why: err.Error()}
+		}
+		if lives {
+			return g.present(ctx, dir, *record)
+		}
+	}
+	strays, err := g.strays()
+	if err != nil {
+		return resource.Sighting{Why: err.Error()}
+	}
+	if stray, ok := strays[filepath.Join(dir, resource.ConfigFile)]; ok {
+		return g.stray(ctx, dir, stray)
+	}
+	return g.absent(dir, record)
+}
+
+func (g *glance) lives(id resource.Identity) (bool, error) {
+	if id.BootID != g.boot {
+		return false, nil
+	}
+	now, err := observed(id.PID, g.boot)
+	return now != nil && same(*now, id), err
+}
+
+// present tells of a gateway whose process is the one of its record.
+func (g *glance) present(ctx context.Context, dir string, record resource.Record) resource.Sighting {
+	r := &resource.Running{Supervisor: supervisor, Identity: record.Identity, Record: &record.Identity, Restarts: record.Restarts, State: resource.GatewayUnknown}
+	if ending := readEnding(dir); ending != nil && ending.Instance != record.Instance {
+		r.Last = &ending.Exit
+	}
+	a, err := call(ctx, dir, "GET", "/identity", answerWithin)
+	switch {
+	case err == nil && a.Instance == record.Instance:
+		r.State, r.Answering, r.Identity = a.State, true, a.Identity
+		r.Healthy, r.HealthReason, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.PathSeen, a.Listen
+	case err == nil:
+		return resource.Sighting{Why: fmt.Sprintf("instance %s answers for a record of instance %s", a.Instance, record.Instance)}
+	case ctx.Err() != nil:
+		return resource.Sighting{Why: ctx.Err().Error()}
+	case g.now.Sub(record.Started) < g.s.Ready:
+		r.State, r.HealthReason = resource.GatewayStarting, "it is starting"
+	default:
+		r.HealthReason = fmt.Sprintf("it does not answer at its admin socket: %v", err)
+	}
+	return resource.Sighting{Presence: resource.Present, Gateway: r}
+}
+
+// stray tells of a process that runs as this gateway and whose record is not
+// written yet, or lost. What it says of itself counts when the kernel agrees.
+func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) resource.Sighting {
+	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayStarting, Identity: id, HealthReason: "it is starting"}
+	a, err := call(ctx, dir, "GET", "/identity", answerWithin)
+	if ctx.Err() != nil {
+		return resource.Sighting{Why: ctx.Err().Error()}
+	}
+	if err == nil && same(a.Identity, id) {
+		r.State, r.Answering, r.Identity, r.Restarts = a.State, true, a.Identity, a.Restarts
+		r.Healthy, r.HealthReason, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.PathSeen, a.Listen
+	}
+	return resource.Sighting{Presence: resource.Present, Gateway: r}
+}
+
+// absent tells what is left of a gateway that does not run.
+func (g *glance) absent(dir string, record *resource.Record) resource.Sighting {
+	gone := resource.Sighting{Presence: resource.Absent}
+	if record == nil {
+		return gone
+	}
+	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayFailed, Record: &record.Identity, Restarts: record.Restarts}
+	if ending := readEnding(dir); ending != nil && ending.Instance == record.Instance {
+		r.Last = &ending.Exit
+	}
+	switch {
+	case record.BootID != g.boot, r.Last != nil && r.Last.Signal == "" && (r.Last.Code == 0 || r.Last.Code == exitMustNotRun):
+		r.State = resource.GatewayStopped
+	case record.Restarts >= loopRestarts:
+		r.State = resource.GatewayCrashLooping
+	}
+	gone.Gateway = r
+	return gone
+}
+
+// exitMustNotRun is how a gateway ends that its marks forbid.
+const exitMustNotRun = 78
+
+// readEnding reads how a gateway's last process ended; nil when nobody knows.
+func readEnding(dir string) *resource.Ending {
+	var e resource.Ending
+	if readJSON(filepath.Join(dir, resource.ExitFile), &e) != nil {
+		return nil
+	}
+	return &e
+}

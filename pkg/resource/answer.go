@@ -1,0 +1,39 @@
+package resource
+
+import "time"
+
+// The files in a gateway's folder.
+const (
+	ConfigFile  = "config.json"  // a Gateway
+	RecordFile  = "record.json"  // a Record, written by the gateway before it listens
+	ExitFile    = "exit.json"    // an Ending, when somebody saw how the last process ended
+	SocketFile  = "admin.sock"   // its admin socket
+	LockFile    = "gateway.lock" // held by the gateway as long as it lives
+	LogFile     = "gateway.log"
+	LastLogFile = "gateway.log.1" // what was the log before it grew too large
+)
+
+// MarksFile is where a gateway finds the marks of its site, from its folder.
+const MarksFile = "../../marks.json"
+
+// A Record is what a gateway leaves about itself, so that it is found again.
+type Record struct {
+	Identity
+	Restarts int `json:"restarts,omitempty"` // processes before this one that ended without being asked to, since the last that was asked or a reboot
+}
+
+// An Ending is how the process of one instance ended.
+type Ending struct {
+	Instance string `json:"instance"` // empty when it ended before it had one
+	Exit
+}
+
+// An Answer is what a gateway says of itself at its admin socket.
+type Answer struct {
+	Record
+	State        GatewayState `json:"state"`
+	Healthy      bool         `json:"healthy"`
+	HealthReason string       `json:"health_reason,omitempty"`
+	PathSeen     time.Time    `json:"path_seen,omitzero"`
+	Listen       []string     `json:"listen"` // sorted
+}

@@ -1,0 +1,238 @@
+package view
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A link is one part of the way from a buyer's payment to the model.
+type link struct {
+	name  string
+	state linkState
+	words string
+	next  string // the command to type; only where the chain breaks
+}
+
+type linkState uint8
+
+const (
+	holds linkState = iota
+	breaks
+	unknown
+	notAsked
+)
+
+// StatusOne writes how the offers stand that the address means, each with the
+// chain gateway → upstream → path → conditions → catalog → 402 up to its first
+// break. It fails when no offer of the report is meant.
+func StatusOne(w io.Writer, r plan.Report, a offer.Address, s Style) error {
+	p := &page{Style: s}
+	found := false
+	for _, o := range r.Offers {
+		if a.Matches(o.Address) {
+			p.blank()
+			p.one(o, r)
+			found = true
+		}
+	}
+	if !found {
+		return fmt.Errorf("no offer %q on site %q: obolctl status lists them", a.String(), r.Site)
+	}
+	return p.to(w)
+}
+
+// one writes one offer.
+func (p *page) one(o plan.OfferStatus, r plan.Report) {
+	st := p.standing(o)
+	p.flow(0, span{text: name(o.Address, o.Key), tone: bold, solid: true}, text(" "), span{text: st.symbol + " " + st.word, tone: st.tone},
+		text(" (ready: "+ready(o)+")"))
+	if t := o.Tombstone; t != nil {
+		p.flow(2, text("deleted "+p.mark(t.By, t.At, t.Origin, t.Reason)))
+		p.next(2, "obolctl undelete "+typed(o.Address))
+		return
+	}
+	if o.Offer != nil && len(o.Offer.Payments) > 0 {
+		p.flow(2, charge(o.Offer.Payments[0])...)
+	}
+	if d := o.Drain; d != nil {
+		p.flow(2, text("drain set "+p.mark(d.By, d.At, d.Origin, d.Reason)))
+		p.next(2, "obolctl undrain "+typed(o.Address))
+	}
+	p.blank()
+	for _, l := range p.chain(o, r.Cluster.PublicURL) {
+		p.link(l)
+		if l.state == breaks {
+			break
+		}
+	}
+	p.drifts([]plan.OfferStatus{o}, nil)
+}
+
+// link writes one link of the chain.
+func (p *page) link(l link) {
+	mark := [...]span{
+		holds:    {text: "✓ ok       ", tone: good, solid: true},
+		breaks:   {text: "✗ broken   ", tone: bad, solid: true},
+		unknown:  {text: "? unknown  ", tone: care, solid: true},
+		notAsked: {text: "- not asked", tone: dim, solid: true},
+	}[l.state]
+	if l.words == "" {
+		mark.text = strings.TrimRight(mark.text, " ")
+	}
+	p.flow(2, span{text: padded(l.name, 11), tone: bold, solid: true}, mark, text(" "+l.words))
+	if l.next != "" && l.state == notAsked {
+		p.flow(13, span{text: "ask: ", tone: dim}, command(l.next))
+		return
+	}
+	p.next(13, l.next)
+}
+
+// chain lists the links of an offer.
+func (p *page) chain(o plan.OfferStatus, public string) []link {
+	return []link{p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o), paymentLink(o, public)}
+}
+
+func (p *page) gatewayLink(o plan.OfferStatus) link {
+	l := link{name: "gateway", words: p.running(o)}
+	g := o.Gateway
+	switch {
+	case g == nil && (o.Offer == nil || !o.Offer.HasGateway()):
+		return link{name: "gateway", state: notAsked, words: "none: a Service of the cluster answers"}
+	case !o.Accepted && g == nil:
+		l.state, l.words = notAsked, "not applied"
+	case g == nil || gatewayState(g) == resource.GatewayUnknown:
+		l.state, l.words = unknown, "could not be seen"
+	case g.State == resource.GatewayRunning && g.Answering:
+		l.words = and(p.process(g.Identity), "on", strings.Join(g.Listen, ", "))
+	case g.State == resource.GatewayRunning:
+		l.state, l.next = breaks, "obolctl restart "+typed(o.Address)
+		l.words = p.process(g.Identity) + " runs and does not answer"
+	case gatewayState(g) == resource.GatewayStopped:
+		l.state, l.next = breaks, "obolctl converge"
+	default:
+		l.state, l.next = breaks, "obolctl logs "+typed(o.Address)+" --previous"
+	}
+	return l
+}
+
+func upstreamLink(o plan.OfferStatus) link {
+	l := link{name: "upstream"}
+	switch {
+	case o.Gateway == nil || o.Gateway.State != resource.GatewayRunning:
+		l.state = notAsked
+		return l
+	case o.Gateway.Healthy:
+		l.words = "answers"
+	default:
+		l.state, l.words = breaks, o.Gateway.HealthReason
+	}
+	if o.Offer != nil {
+		u := o.Offer.Upstream
+		l.words = and(l.words, paren(u.URL))
+		if l.state == breaks {
+			l.next = "curl -i " + strings.TrimRight(u.URL, "/") + u.HealthPath
+		}
+	}
+	return l
+}
+
+func (p *page) pathLink(o plan.OfferStatus) link {
+	l := link{name: "path"}
+	switch {
+	case o.Gateway == nil || o.Offer != nil && o.Offer.Standalone:
+		l.state = notAsked
+	case o.Gateway.PathSeen.IsZero():
+		l.state, l.words = unknown, "the cluster has not asked this gateway since it started"
+	default:
+		l.words = "last seen " + p.ago(o.Gateway.PathSeen)
+	}
+	return l
+}
+
+func conditionsLink(o plan.OfferStatus) link {
+	l := link{name: "conditions"}
+	look := "kubectl describe serviceoffer -n " + o.Key.Namespace + " " + o.Key.Name
+	switch {
+	case o.Offer != nil && o.Offer.Standalone:
+		l.state = notAsked
+		return l
+	case o.Live == resource.Unknown:
+		l.state, l.words = unknown, "the cluster could not be read"
+		return l
+	case o.Live == resource.Absent:
+		return link{"conditions", breaks, "no such ServiceOffer in the cluster", "obolctl plan --target " + typed(o.Address)}
+	case len(o.Conditions) == 0:
+		return link{"conditions", unknown, "nothing has reconciled it: is there a controller?", ""}
+	}
+	for _, c := range o.Conditions {
+		if !forSale(c.Type) {
+			continue
+		}
+		if c.Status != "True" {
+			words := c.Type + " is " + c.Status
+			if c.Reason != "" || c.Message != "" {
+				words += ": " + and(c.Reason, paren(c.Message))
+			}
+			return link{"conditions", breaks, words, look}
+		}
+	}
+	l.words = "all that selling needs are True"
+	return l
+}
+
+// forSale reports whether the catalog needs a condition to list an offer.
+func forSale(condition string) bool {
+	switch condition {
+	case "ModelReady", "UpstreamHealthy", "PaymentGateReady", "RoutePublished":
+		return true
+	}
+	return false
+}
+
+func catalogLink(o plan.OfferStatus) link {
+	l := link{name: "catalog"}
+	switch {
+	case o.Offer != nil && o.Offer.Standalone, o.Sellable == nil:
+		l.state = notAsked
+	case *o.Sellable:
+		l.words = "sellable: the catalog lists it"
+	default:
+		l.state, l.words, l.next = breaks, "not sellable: the catalog leaves it out", "obolctl plan --target "+typed(o.Address)
+	}
+	return l
+}
+
+// paymentLink tells how to ask for the 402: that is beyond what status asks.
+func paymentLink(o plan.OfferStatus, public string) link {
+	l := link{name: "402", state: notAsked}
+	if o.Offer != nil {
+		if url := publicURL(*o.Offer, public); url != "" {
+			l.next = "curl -i " + url
+		}
+	}
+	return l
+}
+
+// typed is an address as it can be typed in a shell.
+func typed(a offer.Address) string {
+	if !a.Keyed {
+		return a.String()
+	}
+	short := string(a.Type) + "." + a.Label + "." + a.Key
+	if plainWord(a.Key) {
+		return short
+	}
+	return "'" + strings.ReplaceAll(a.String(), "'", `'\''`) + "'"
+}
+
+// plainWord reports whether no shell and no address reads more into s than its
+// letters.
+func plainWord(s string) bool {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	return s != "" && strings.Trim(s, plain) == ""
+}

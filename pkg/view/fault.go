@@ -1,0 +1,48 @@
+package view
+
+import (
+	"io"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+)
+
+// A Fault is an error as people and scripts see it.
+type Fault struct {
+	Code    string // stable, for scripts: stale_plan
+	Summary string // what is wrong
+	Detail  string // why, and what to do; may have several lines
+	File    string // "" when no file is at fault
+	Line    int    // 1-based; 0 when there is no line to point at
+}
+
+// FaultJSON writes a fault as one line of JSON.
+func FaultJSON(w io.Writer, f Fault) error {
+	type doc struct {
+		Code    string  `json:"code"`
+		Summary string  `json:"summary"`
+		Detail  string  `json:"detail"`
+		File    *string `json:"file"`
+		Line    *int    `json:"line"`
+	}
+	d := doc{Code: f.Code, Summary: f.Summary, Detail: f.Detail, File: orNull(f.File)}
+	if f.Line > 0 {
+		d.Line = &f.Line
+	}
+	b, err := encode(struct {
+		Error doc `json:"error"`
+	}{d})
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(append(b, '\n'))
+	return err
+}
+
+// FaultText writes a fault for a person.
+func FaultText(w io.Writer, f Fault, s Style) error {
+	p := &page{Style: s}
+	head := []span{{text: "Error: ", tone: bad}, {text: f.Summary, tone: bold}}
+	p.aligned(0, span{text: place(offer.Source{File: f.File, Line: f.Line}), tone: dim}, head...)
+	p.lines(2, plain, f.Detail)
+	return p.to(w)
+}

@@ -1,0 +1,149 @@
+package view
+
+import (
+	"io"
+	"strconv"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+)
+
+// An Entry is one line of a site's history.
+type Entry struct {
+	Time    time.Time `json:"time"`
+	Event   string    `json:"event"`             // accepted, restored, drained, undrained, deleted, undeleted, crashed, decision
+	Number  int       `json:"number,omitempty"`  // of the accepted set; 0 for other events
+	Address string    `json:"address,omitempty"` // "" when it is about the whole site
+	By      string    `json:"by,omitempty"`
+	Commit  string    `json:"commit,omitempty"`
+	Text    string    `json:"text,omitempty"` // for people: what more there is to say
+}
+
+// History writes what happened on a site, in the order given.
+func History(w io.Writer, entries []Entry, s Style) error {
+	p := &page{Style: s}
+	if len(entries) == 0 && !s.Quiet {
+		p.flow(0, text("Nothing has happened here."))
+	}
+	for _, e := range entries {
+		what := e.Event
+		if e.Number > 0 {
+			what += " set " + strconv.Itoa(e.Number)
+		}
+		line := []span{{text: s.date(e.Time) + "  ", tone: dim, solid: true}, {text: padded(what, 16), tone: eventTone(e.Event), solid: true}}
+		if e.Address != "" {
+			line = append(line, span{text: " " + e.Address, tone: bold})
+		}
+		if e.By != "" {
+			line = append(line, text(" by "+e.By))
+		}
+		if e.Commit != "" {
+			line = append(line, span{text: " at " + cut7(e.Commit), tone: dim})
+		}
+		if e.Text != "" {
+			line = append(line, text(" "+e.Text))
+		}
+		p.flow(0, line...)
+	}
+	return p.to(w)
+}
+
+func eventTone(event string) tone {
+	switch event {
+	case "crashed":
+		return bad
+	case "decision":
+		return care
+	case "accepted", "restored", "undrained", "undeleted":
+		return good
+	}
+	return plain
+}
+
+// HistoryJSON writes what happened on a site as one JSON document.
+func HistoryJSON(w io.Writer, site string, entries []Entry) error {
+	return document(w, struct {
+		FormatVersion string  `json:"format_version"`
+		Site          string  `json:"site"`
+		Entries       []Entry `json:"entries"`
+	}{formatVersion, site, list(entries)})
+}
+
+// Accepted writes the accepted sets of a site, in the order given.
+func Accepted(w io.Writer, sets []plan.Accepted, s Style) error {
+	p := &page{Style: s}
+	if len(sets) == 0 {
+		p.flow(0, text("Nothing accepted here."))
+		return p.to(w)
+	}
+	rows := [][]span{heads("SET", "WHEN", "BY", "COMMIT", "OFFERS")}
+	for _, a := range sets {
+		commit := "-"
+		if c := a.Set.Source.GitCommit; c != "" {
+			commit = cut7(c)
+			if a.Set.Source.GitDirty {
+				commit += " and changes"
+			}
+		}
+		rows = append(rows, []span{{text: strconv.Itoa(a.Number), tone: bold}, text(s.date(a.At)), text(a.By), text(commit), text(number(len(a.Set.Offers)))})
+	}
+	p.grid(rows)
+	return p.to(w)
+}
+
+// State writes what a site remembers: its folder, the accepted set, and each
+// mark with who set it, when and why.
+func State(w io.Writer, folder string, m plan.Memory, s Style) error {
+	p := &page{Style: s}
+	p.fact("folder", folder)
+	p.fact("holder", m.Holder)
+	p.fact("cluster", and(m.Context, paren(m.Kubeconfig)))
+	p.fact("boot", m.BootID)
+	if a := m.Accepted; a != nil {
+		p.fact("accepted", and("set", strconv.Itoa(a.Number), "of", count(len(a.Set.Offers), "offer"), "by", a.By, s.ago(a.At)))
+		p.fact("source", source(a.Set.Source))
+	} else {
+		p.fact("accepted", "nothing")
+	}
+	for _, t := range m.Marks.Tombstones {
+		p.fact("tombstone", name(t.Address, t.Key)+" "+s.mark(t.By, t.At, t.Origin, t.Reason))
+	}
+	for _, d := range m.Marks.Drains {
+		p.fact("drain", d.Key.String()+" "+s.mark(d.By, d.At, d.Origin, d.Reason)+", ends "+s.clock(d.EndsAt()))
+	}
+	for _, d := range m.Marks.Money {
+		p.fact("decision", d.Key.String()+" "+d.Path+": accepted "+d.Accepted+", live "+and(d.Live, "by", d.Writer, s.ago(d.Since)))
+	}
+	for _, v := range m.Marks.Moved {
+		p.fact("moved", v.Key.String()+" to holder "+and(v.Holder, s.ago(v.Since)))
+	}
+	return p.to(w)
+}
+
+// fact writes one named fact, if there is one.
+func (p *page) fact(label, words string) {
+	if words != "" {
+		p.flow(0, span{text: padded(label, 11), tone: dim, solid: true}, text(" "+words))
+	}
+}
+
+// StateJSON writes what a site remembers as one JSON document.
+func StateJSON(w io.Writer, folder string, m plan.Memory) error {
+	doc := struct {
+		FormatVersion string       `json:"format_version"`
+		Folder        string       `json:"folder"`
+		Holder        *string      `json:"holder"`
+		Kubeconfig    *string      `json:"kubeconfig"`
+		Context       *string      `json:"context"`
+		ClusterUID    *string      `json:"cluster_uid"`
+		Serial        int64        `json:"serial"`
+		BootID        *string      `json:"boot_id"`
+		Accepted      *acceptedDoc `json:"accepted"`
+		Marks         offer.Marks  `json:"marks"`
+	}{formatVersion, folder, orNull(m.Holder), orNull(m.Kubeconfig), orNull(m.Context), orNull(m.ClusterUID), m.Serial, orNull(m.BootID), nil, m.Marks}
+	if a := m.Accepted; a != nil {
+		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
+	}
+	return document(w, doc)
+}

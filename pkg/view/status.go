@@ -1,0 +1,275 @@
+package view
+
+import (
+	"io"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// Status writes how every offer stands: a table, then what drifted, what waits
+// for a person, and when the site last booted and converged. Quiet leaves out
+// what sells or should not, and writes nothing when all is well.
+func Status(w io.Writer, r plan.Report, s Style) error {
+	p := &page{Style: s}
+	if !s.Quiet {
+		p.siteLine(r)
+		p.blank()
+	}
+	var rows []plan.OfferStatus
+	for _, o := range r.Offers {
+		if !s.Quiet || s.standing(o).tone == bad {
+			rows = append(rows, o)
+		}
+	}
+	p.table(rows)
+	p.drifts(r.Offers, r.Decisions)
+	var parts [3][]part
+	for _, c := range r.Decisions {
+		for _, one := range split(c) {
+			parts[one.fate] = append(parts[one.fate], one) // what would be done is for plan to tell
+		}
+	}
+	p.withheld(parts[withheld], plan.Plan{Cluster: r.Cluster})
+	p.blocked(parts[blocked])
+	if !s.Quiet {
+		p.tail(r)
+	}
+	p.unreached(r.Cluster)
+	return p.to(w)
+}
+
+// siteLine writes whose status this is.
+func (p *page) siteLine(r plan.Report) {
+	said := "nothing accepted here"
+	if a := r.Accepted; a != nil {
+		said = "accepted set " + strconv.Itoa(a.Number) + ", " + p.ago(a.At)
+		if a.Set.Source.GitCommit != "" {
+			said += ", at " + cut7(a.Set.Source.GitCommit)
+		}
+	}
+	p.whence(r.Site, cluster(r.Cluster), said)
+}
+
+// A stand is how an offer stands, in a word.
+type stand struct {
+	symbol, word string
+	tone         tone
+}
+
+// standing words how an offer stands: whether it sells, and if it does not,
+// whether it should. Only what should sell and does not, or sells and should
+// not, is bad.
+func (s Style) standing(o plan.OfferStatus) stand {
+	sells := o.Sellable != nil && *o.Sellable
+	switch {
+	case o.Tombstone != nil && o.Live == resource.Present:
+		return stand{"!", "deleted, but there", bad}
+	case o.Tombstone != nil:
+		return stand{"x", "deleted", dim}
+	case o.Drain != nil && s.Now.Before(o.Drain.EndsAt()):
+		return stand{"|", "draining until " + s.clock(o.Drain.EndsAt()), care}
+	case o.Drain != nil && sells:
+		return stand{"!", "drained, but sells", bad}
+	case o.Drain != nil:
+		return stand{"|", "drained", care}
+	case !o.Accepted:
+		return stand{"+", "not applied", plain}
+	case o.Sellable == nil && o.Live != resource.Absent:
+		return stand{"?", "unknown", bad}
+	case sells:
+		return stand{"●", "selling", good}
+	}
+	return stand{"○", "not selling", bad}
+}
+
+// ready words the Ready condition, apart from whether the offer sells: "-"
+// where there is none to ask for.
+func ready(o plan.OfferStatus) string {
+	switch {
+	case o.Tombstone != nil, !o.Accepted, o.Ready == nil && o.Offer != nil && o.Offer.Standalone:
+		return "-"
+	case o.Ready == nil:
+		return "?"
+	case *o.Ready:
+		return "yes"
+	}
+	return "no"
+}
+
+// running words a gateway for a table.
+func (s Style) running(o plan.OfferStatus) string {
+	g := o.Gateway
+	if g == nil {
+		if o.Accepted && o.Offer != nil && o.Offer.HasGateway() {
+			return "unknown"
+		}
+		return "-"
+	}
+	switch gatewayState(g) {
+	case resource.GatewayRunning:
+		switch {
+		case !g.Answering:
+			return "no answer"
+		case !g.Healthy:
+			return "upstream down"
+		}
+		return s.process(g.Identity)
+	case resource.GatewayCrashLooping:
+		return and("crash loop", paren(number(g.Restarts)))
+	case resource.GatewayFailed:
+		return "failed" + exit(g.Last)
+	case resource.GatewayStopped:
+		return "stopped" + exit(g.Last)
+	case resource.GatewayStarting:
+		return "starting"
+	case resource.GatewayUnknown:
+	}
+	return "unknown"
+}
+
+// gatewayState is what a gateway does. Of one that is gone only how it ended,
+// or what had been started, may be known.
+func gatewayState(g *resource.Running) resource.GatewayState {
+	switch {
+	case g.State != "":
+		return g.State
+	case g.Last != nil || g.Record != nil:
+		return resource.GatewayStopped
+	}
+	return resource.GatewayUnknown
+}
+
+// process words a running process: its PID, and for how long it runs.
+func (s Style) process(id resource.Identity) string {
+	words := "pid " + strconv.Itoa(id.PID)
+	if up := s.since(id.Started); up != "" {
+		words += ", " + up
+	}
+	return words
+}
+
+// exit words how a process ended.
+func exit(x *resource.Exit) string {
+	switch {
+	case x == nil:
+		return ""
+	case x.OOM:
+		return ", OOM"
+	case x.Signal != "":
+		return ", " + x.Signal
+	}
+	return ", exit " + strconv.Itoa(x.Code)
+}
+
+// drifts writes where live differs from accepted, but for what the decisions
+// show anyway.
+func (p *page) drifts(offers []plan.OfferStatus, decisions []plan.Change) {
+	type leaf struct {
+		key  offer.Key
+		path string
+	}
+	told := map[leaf]bool{}
+	for _, c := range decisions {
+		for _, s := range c.Steps {
+			for _, d := range s.Fields {
+				told[leaf{c.Key, d.Path}] = true
+			}
+		}
+	}
+	first := true
+	for _, o := range offers {
+		left := slices.DeleteFunc(slices.Clone(o.Drift), func(d plan.Drift) bool { return told[leaf{o.Key, d.Path}] })
+		if len(left) == 0 || o.Live == resource.Absent {
+			continue // what is not there differs in everything
+		}
+		if first {
+			p.blank()
+			p.flow(0, span{text: "~ Drift: live is not as accepted", tone: care})
+			first = false
+		}
+		p.flow(2, span{text: name(o.Address, o.Key), tone: bold, solid: true})
+		for i, d := range left {
+			if i == 8 && !p.Verbose {
+				p.flow(4, span{text: "… and " + count(len(left)-i, "more field") + " (-v lists them)", tone: dim})
+				break
+			}
+			p.versus(4, d.Difference, "accepted")
+		}
+	}
+}
+
+// tail writes when the site last booted and converged, and the numbers.
+func (p *page) tail(r plan.Report) {
+	p.blank()
+	if !r.LastBoot.IsZero() {
+		p.flow(0, span{text: "booted " + p.ago(r.LastBoot), tone: dim})
+	}
+	if c := r.LastConverge; !c.At.IsZero() {
+		t := dim
+		if c.Exit != 0 {
+			t = care
+		}
+		p.flow(0, span{text: "converge " + p.ago(c.At) + ": " + converged(c.Exit), tone: t})
+	}
+	n := map[string]int{}
+	var order []stand
+	for _, o := range r.Offers {
+		st := p.standing(o)
+		if st.symbol == "|" && st.word != "drained" {
+			st.word = "draining"
+		}
+		if n[st.word]++; n[st.word] == 1 {
+			order = append(order, st)
+		}
+	}
+	var said []span
+	for i, st := range order {
+		if i > 0 {
+			said = append(said, text(", "))
+		}
+		said = append(said, span{text: number(n[st.word]) + " " + st.word, tone: st.tone})
+	}
+	if len(said) == 0 {
+		said = []span{text("No offers here")}
+	}
+	p.flow(0, append(said, text("."))...)
+}
+
+// converged words an exit status of converge.
+func converged(exit int) string {
+	switch exit {
+	case 0:
+		return "all restored"
+	case 1:
+		return "something could not be restored (exit 1)"
+	case 2:
+		return "restored; decisions wait (exit 2)"
+	case 5:
+		return "another run held the lock (exit 5)"
+	case 75:
+		return "the API server never answered (exit 75)"
+	}
+	return "exit " + strconv.Itoa(exit)
+}
+
+// unreached says last that the cluster could not be seen.
+func (p *page) unreached(c resource.ClusterSighting) {
+	if c.Contacted && (!c.Reachable || len(c.Unknown) > 0) {
+		p.blank()
+		p.flow(0, span{text: "! Not complete: ", tone: bad}, text(unseen(c)))
+	}
+}
+
+// mark writes a drain or a tombstone in words: who, when and why.
+func (s Style) mark(by string, at time.Time, o offer.Origin, reason string) string {
+	words := and("by "+by, s.ago(at), paren(origin(o)))
+	if reason != "" {
+		words += ": " + reason
+	}
+	return words
+}
