@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/obolctl/obolctl/internal/leftovers"
 )
 
 // A bench is a folder with a sandbox in it, the programs that are measured, and
@@ -120,17 +122,15 @@ func (b *bench) inTurns(ctx context.Context, all []interleaved) (map[string]cost
 	return medians, nil
 }
 
-// clearAway stops all that was started.
+// clearAway stops the sandbox, and kills the gateways: their site goes too.
 func (b *bench) clearAway(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var errs []error
-	if _, err := os.Stat(b.path("state")); err == nil {
-		errs = append(errs, b.do(ctx, b.obolctl, "destroy", "--auto-approve"))
-	}
+	var down error
 	if _, err := os.Stat(b.path("cluster")); err == nil {
-		errs = append(errs, b.do(ctx, b.sandbox, "down", "--dir", b.path("cluster")))
+		down = b.do(ctx, b.sandbox, "down", "--dir", b.path("cluster"))
 	}
+	_, err := leftovers.Kill(b.dir)
 	b.upstream.Close()
-	return errors.Join(errs...)
+	return errors.Join(down, err)
 }

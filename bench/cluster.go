@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -35,13 +34,17 @@ defaults {
 }
 `
 
-// declare writes the offers file with n offers that need no gateway, and
-// forgets what was accepted before.
-func (b *bench) declare(text string) error {
+// declare writes the offers file.
+func (b *bench) declare(offers string) error {
+	return os.WriteFile(b.path("offers.hcl"), []byte(header+offers), 0o600)
+}
+
+// wipe makes a new cluster, and a site that remembers nothing.
+func (b *bench) wipe(ctx context.Context) error {
 	if err := os.RemoveAll(b.path("state")); err != nil {
 		return err
 	}
-	return os.WriteFile(b.path("offers.hcl"), []byte(header+text), 0o600)
+	return b.do(ctx, b.sandbox, "wipe", "--dir", b.path("cluster"))
 }
 
 // start measures how long the program takes to do nothing.
@@ -69,7 +72,7 @@ func (b *bench) firstApply(ctx context.Context) error {
 	if err := b.do(ctx, b.sandbox, "up", "--dir", b.path("cluster"), "--detach"); err != nil {
 		return err
 	}
-	many := fmt.Sprintf(`
+	if err := b.declare(fmt.Sprintf(`
 http "svc" {
   for_each = toset([for i in range(%d) : format("s%%04d", i)])
   name     = "bench-${each.key}"
@@ -80,13 +83,12 @@ http "svc" {
     port    = 8080
   }
 }
-`, b.offers)
+`, b.offers)); err != nil {
+		return err
+	}
 	var objects []*unstructured.Unstructured
 	var ours, bare []time.Duration
 	for range b.runs {
-		if err := b.declare(many); err != nil {
-			return err
-		}
 		c, err := b.measure(ctx, []int{0}, b.obolctl, "apply", "--auto-approve", "--no-wait", "--parallelism", fmt.Sprint(workers))
 		if err != nil {
 			return err
@@ -105,7 +107,7 @@ http "svc" {
 			return err
 		}
 		bare = append(bare, took)
-		if err := b.do(ctx, b.sandbox, "wipe", "--dir", b.path("cluster")); err != nil {
+		if err := b.wipe(ctx); err != nil {
 			return err
 		}
 	}
@@ -121,7 +123,7 @@ http "svc" {
 // bareLoop wipes the cluster, then applies the objects and does nothing else:
 // what the API server and client-go can do at most.
 func (b *bench) bareLoop(ctx context.Context, objects []*unstructured.Unstructured) (time.Duration, error) {
-	if err := b.do(ctx, b.sandbox, "wipe", "--dir", b.path("cluster")); err != nil {
+	if err := b.wipe(ctx); err != nil {
 		return 0, err
 	}
 	client, err := b.client()
@@ -179,9 +181,6 @@ func (b *bench) liveOffers(ctx context.Context) ([]*unstructured.Unstructured, e
 // find that out, on the same objects.
 func (b *bench) nothingToDo(ctx context.Context) error {
 	b.progress("a plan of %d offers that finds nothing to do ...", b.offers)
-	if err := os.RemoveAll(b.path("state")); err != nil {
-		return err
-	}
 	if err := b.do(ctx, b.obolctl, "apply", "--auto-approve", "--no-wait"); err != nil {
 		return err
 	}
@@ -193,26 +192,26 @@ func (b *bench) nothingToDo(ctx context.Context) error {
 		return err
 	}
 	costs, err := b.inTurns(ctx, []interleaved{
-		{"plan", []int{0}, []string{b.obolctl, "plan", "--detailed-exitcode"}},
+		{"plan", []int{0}, append([]string{b.obolctl}, plan...)},
 		{"diff", []int{0}, []string{b.kubectl, "diff", "--server-side", "-f", b.path("manifests.json")}},
 		{"get", []int{0}, []string{b.kubectl, "get", "serviceoffers", "--all-namespaces", "-o", "json"}},
 	})
 	if err != nil {
 		return err
 	}
-	plan, diff, get := costs["plan"], costs["diff"], costs["get"]
+	ours, diff, get := costs["plan"], costs["diff"], costs["get"]
 	what := fmt.Sprintf("`plan` of %d offers, nothing to do", b.offers)
 	b.add(row{
-		what: what, ours: sec(plan.wall), theirs: "`kubectl diff --server-side` " + sec(diff.wall),
-		ratio: ratio(plan.wall, diff.wall), target: "< 1", ok: plan.wall < diff.wall,
+		what: what, ours: sec(ours.wall), theirs: "`kubectl diff --server-side` " + sec(diff.wall),
+		ratio: ratio(ours.wall, diff.wall), target: "< 1", ok: ours.wall < diff.wall,
 	})
 	b.add(row{
-		what: what, ours: sec(plan.wall), theirs: "`kubectl get -o json` " + sec(get.wall),
-		ratio: ratio(plan.wall, get.wall), target: "< 1", ok: plan.wall < get.wall,
+		what: what, ours: sec(ours.wall), theirs: "`kubectl get -o json` " + sec(get.wall),
+		ratio: ratio(ours.wall, get.wall), target: "< 1", ok: ours.wall < get.wall,
 	})
 	b.add(row{
-		what: what + ", resident memory at its peak", ours: mb(plan.rss), theirs: "`kubectl get -o json` " + mb(get.rss),
-		ratio: fmt.Sprintf("%.2f", float64(plan.rss)/float64(get.rss)),
+		what: what + ", resident memory at its peak", ours: mb(ours.rss), theirs: "`kubectl get -o json` " + mb(get.rss),
+		ratio: fmt.Sprintf("%.2f", float64(ours.rss)/float64(get.rss)),
 	})
 	return nil
 }
@@ -231,30 +230,35 @@ func writeManifests(path string, objects []*unstructured.Unstructured) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-// requests counts what was asked of the API server between two lengths of its
-// audit log, by programs whose name begins with agent.
-func (b *bench) requests(from int64, agent string) (int, error) {
+// requestsDuring counts what obolctl's programs ask of the API server while
+// something is done, as its audit log has it.
+func (b *bench) requestsDuring(do func() error) (int, error) {
 	path, err := b.auditLog()
 	if err != nil {
 		return 0, err
 	}
-	text, err := os.ReadFile(path)
+	before, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	if err := do(); err != nil {
+		return 0, err
+	}
+	after, err := os.ReadFile(path)
 	if err != nil {
 		return 0, err
 	}
 	count := 0
-	lines := bufio.NewScanner(bytes.NewReader(text[from:]))
-	lines.Buffer(nil, 1<<20)
-	for lines.Scan() {
+	for line := range bytes.Lines(after[len(before):]) {
 		var event struct{ UserAgent string }
-		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+		if err := json.Unmarshal(line, &event); err != nil {
 			return 0, fmt.Errorf("cannot read the audit log: %w", err)
 		}
-		if strings.HasPrefix(event.UserAgent, agent) {
+		if strings.HasPrefix(event.UserAgent, "obolctl") {
 			count++
 		}
 	}
-	return count, lines.Err()
+	return count, nil
 }
 
 func (b *bench) auditLog() (string, error) {
@@ -267,17 +271,4 @@ func (b *bench) auditLog() (string, error) {
 	}
 	err = json.Unmarshal(text, &sandbox)
 	return sandbox.AuditLog, err
-}
-
-// auditLength is where the audit log ends now.
-func (b *bench) auditLength() (int64, error) {
-	path, err := b.auditLog()
-	if err != nil {
-		return 0, err
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, err
-	}
-	return info.Size(), nil
 }

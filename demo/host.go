@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -120,24 +119,4 @@ func chat(address string) act {
 		s.held("process " + strconv.Itoa(g.PID) + " answers")
 		return nil
 	}
-}
-
-// killLeftovers kills the processes whose command line names dir, and gives
-// these command lines.
-func killLeftovers(dir string) (killed []string, err error) {
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		return nil, err
-	}
-	var errs []error
-	for _, file := range files {
-		line, err := os.ReadFile(file)
-		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
-		if err != nil || pid == os.Getpid() || !bytes.Contains(line, []byte(dir)) {
-			continue // gone meanwhile, or somebody else's
-		}
-		killed = append(killed, string(bytes.ReplaceAll(bytes.TrimRight(line, "\x00"), []byte{0}, []byte{' '})))
-		errs = append(errs, syscall.Kill(pid, syscall.SIGKILL))
-	}
-	return killed, errors.Join(errs...)
 }

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/dynamic"
+
+	"github.com/obolctl/obolctl/internal/leftovers"
 )
 
 // A stage is where the story plays: a folder of its own, with all state in it,
@@ -152,7 +154,7 @@ func (s *stage) clearAway(ctx context.Context) (killed []string, err error) {
 	if s.models != nil {
 		errs = append(errs, stopModelServer(s.models))
 	}
-	killed, err = killLeftovers(s.dir)
+	killed, err = leftovers.Kill(s.dir)
 	return killed, errors.Join(append(errs, err, os.RemoveAll(s.dir))...)
 }
 

@@ -325,6 +325,81 @@ func TestRunWithoutAMaker(t *testing.T) {
 	}
 }
 
+// made puts a resource there as an earlier run did, and gives its terms.
+func made(t *testing.T, m *recorder, id resource.ID) resource.Terms {
+	t.Helper()
+	seen, err := m.Maker.Put(t.Context(), spec(id), resource.Terms{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resource.Terms{UID: seen.Object.UID, ResourceVersion: seen.Object.ResourceVersion}
+}
+
+// TestRunReplaces removes what was looked at, and makes another.
+func TestRunReplaces(t *testing.T) {
+	t.Parallel()
+	m := &recorder{}
+	old := made(t, m, sold("a"))
+	p := plan.Plan{Changes: []plan.Change{change(plan.Step{ID: sold("a"), Action: plan.Replace, Want: spec(sold("a")), Terms: old})}}
+	outs, err := apply.Run(t.Context(), p, both(m), &journal{}, apply.Options{})
+	if err != nil || len(outs) != 1 || outs[0].Err != nil {
+		t.Fatalf("%v, %v", told(outs), err)
+	}
+	if diff := cmp.Diff([]string{"delete ServiceOffer/llm/a", "put ServiceOffer/llm/a"}, m.started()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if got := outs[0].Seen.Object.UID; got == old.UID || got != m.See(sold("a")).Object.UID {
+		t.Errorf("UID is %s, was %s", got, old.UID)
+	}
+	outs, err = apply.Run(t.Context(), p, both(m), &journal{}, apply.Options{})
+	if err != nil || !errors.Is(outs[0].Err, resource.ErrMoved) {
+		t.Errorf("the same again: %v, %v; want ErrMoved", told(outs), err)
+	}
+}
+
+// TestRunClearsAfterItWrote updates an offer and ends its drain, in two writes
+// of which the second is on what the first made of it.
+func TestRunClearsAfterItWrote(t *testing.T) {
+	t.Parallel()
+	for name, fails := range map[string]bool{"both": false, "the first fails": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &recorder{}
+			terms := made(t, m, sold("a"))
+			if fails {
+				m.Fails = map[resource.ID]error{sold("a"): errors.New("refused")}
+			}
+			want := spec(sold("a"))
+			want.Object = map[string]any{"spec": map[string]any{"of": "new", "drainAt": "then"}}
+			undrain := plan.Step{ID: sold("a"), Action: plan.Undrain, Want: want, Terms: terms}
+			undrain.Terms.Clear = []string{"spec.drainAt"}
+			p := plan.Plan{Changes: []plan.Change{change(plan.Step{ID: sold("a"), Action: plan.Update, Want: want, Terms: terms}, undrain)}}
+			j := &journal{}
+			outs, err := apply.Run(t.Context(), p, both(m), j, apply.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fails {
+				wantTold := []string{"update ServiceOffer/llm/a: refused", "undrain ServiceOffer/llm/a: held back: ServiceOffer/llm/a failed"}
+				if diff := cmp.Diff(wantTold, told(outs)); diff != "" {
+					t.Errorf("outcomes (-want +got):\n%s", diff)
+				}
+				return
+			}
+			if diff := cmp.Diff([]string{"update ServiceOffer/llm/a: <nil>", "undrain ServiceOffer/llm/a: <nil>"}, told(outs)); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(map[string]any{"of": "new"}, m.See(sold("a")).Object.Content["spec"]); diff != "" {
+				t.Errorf("spec (-want +got):\n%s", diff)
+			}
+			wantLines := []string{"begin ServiceOffer/llm/a ServiceOffer/llm/a", "end ServiceOffer/llm/a", "end ServiceOffer/llm/a"}
+			if diff := cmp.Diff(wantLines, j.lines); diff != "" {
+				t.Errorf("journal (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestRunReportsInOrder also passes every labelled point.
 func TestRunReportsInOrder(t *testing.T) {
 	t.Parallel()
