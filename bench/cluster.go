@@ -59,7 +59,7 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	ours, theirs := costs["obolctl"].wall, costs["kubectl"].wall
 	b.add(row{
-		what: "`obolctl version`, from exec to exit", ours: ms(ours), theirs: "`kubectl version --client` " + ms(theirs),
+		what: "`obolctl version`, from exec to exit", ours: span(ours), theirs: "`kubectl version --client` " + span(theirs),
 		ratio: ratio(ours, theirs), target: "≤ 20 ms", ok: ours <= 20*time.Millisecond,
 	})
 	return nil
@@ -113,8 +113,8 @@ http "svc" {
 	}
 	a, l := median(ours), median(bare)
 	b.add(row{
-		what: fmt.Sprintf("first `apply` of %d offers", b.offers), ours: sec(a),
-		theirs: fmt.Sprintf("bare server-side apply loop, %d workers too, %s", workers, sec(l)),
+		what: fmt.Sprintf("first `apply` of %d offers", b.offers), ours: span(a),
+		theirs: fmt.Sprintf("bare server-side apply loop, %d workers too, %s", workers, span(l)),
 		ratio:  fmt.Sprintf("%.0f %% of its speed", 100*float64(l)/float64(a)), target: "≥ 80 %", ok: l*100 >= a*80,
 	})
 	return nil
@@ -202,11 +202,11 @@ func (b *bench) nothingToDo(ctx context.Context) error {
 	ours, diff, get := costs["plan"], costs["diff"], costs["get"]
 	what := fmt.Sprintf("`plan` of %d offers, nothing to do", b.offers)
 	b.add(row{
-		what: what, ours: sec(ours.wall), theirs: "`kubectl diff --server-side` " + sec(diff.wall),
+		what: what, ours: span(ours.wall), theirs: "`kubectl diff --server-side` " + span(diff.wall),
 		ratio: ratio(ours.wall, diff.wall), target: "< 1", ok: ours.wall < diff.wall,
 	})
 	b.add(row{
-		what: what, ours: sec(ours.wall), theirs: "`kubectl get -o json` " + sec(get.wall),
+		what: what, ours: span(ours.wall), theirs: "`kubectl get -o json` " + span(get.wall),
 		ratio: ratio(ours.wall, get.wall), target: "< 1", ok: ours.wall < get.wall,
 	})
 	b.add(row{

@@ -44,10 +44,14 @@ func median[T int64 | time.Duration](values []T) T {
 	return sorted[(len(sorted)-1)/2]
 }
 
-func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond)) }
-func sec(d time.Duration) string {
+// span writes a duration as people read it.
+func span(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%.0f ms", float64(d)/float64(time.Millisecond))
+	}
 	return fmt.Sprintf("%.2f s", d.Seconds())
 }
-func mb(bytes int64) string { return fmt.Sprintf("%.1f MB", float64(bytes)/1e6) }
+
+func mb(bytes int64) string { return fmt.Sprintf("%.0f MB", float64(bytes)/1e6) }
 
 func ratio(a, b time.Duration) string { return fmt.Sprintf("%.2f", float64(a)/float64(b)) }

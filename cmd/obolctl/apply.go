@@ -43,7 +43,7 @@ func (w *workspace) apply(ctx context.Context, r request) error {
 		if moved := r.file.Moved(in); len(moved) > 0 {
 			return exitError{exitStale, "the plan is stale: " + strings.Join(moved, ", ") + " changed since it was made; plan again"}
 		}
-	} else if err := w.agree(&r, &in, &pl); err != nil {
+	} else if err := w.agree(ctx, &r, &in, &pl); err != nil {
 		return err
 	}
 	tx, err := w.site.Lock(ctx, r.command, w.lockTimeout)
@@ -89,21 +89,21 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 
 // agree shows the plan and settles how much of it may happen: with somebody
 // there by asking, otherwise by what the command line approves.
-func (w *workspace) agree(r *request, in *plan.Input, pl *plan.Plan) error {
-	if !w.json {
+func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *plan.Plan) error {
+	if unasked := r.policy.Mode == plan.AutoApprove; !w.json && !(w.quiet && unasked) {
 		if err := w.showPlan(*pl, in.Now); err != nil {
 			return err
 		}
 	}
-	if r.policy.Mode == plan.AutoApprove || len(pl.Changes) == 0 {
+	if r.policy.Mode == plan.AutoApprove || pl.Idle() {
 		return plan.Guard(*in, *pl, r.consent)
 	}
 	if !w.terminal {
 		return misuse("there is nobody to ask: say --auto-approve, or give a plan file")
 	}
-	ask := bufio.NewReader(w.stdin)
+	ask := w.asker(ctx)
 	if n := plan.Deleted(*pl); r.consent.Deletes == 0 && plan.Guard(*in, *pl, r.consent) != nil && n > 0 {
-		answer, err := w.ask(ask, fmt.Sprintf("%d offers would go away. Type their number if that is meant: ", n))
+		answer, err := ask(fmt.Sprintf("%d offers would go away. Type their number if that is meant: ", n))
 		if err != nil {
 			return err
 		}
@@ -112,30 +112,32 @@ func (w *workspace) agree(r *request, in *plan.Input, pl *plan.Plan) error {
 	if err := plan.Guard(*in, *pl, r.consent); err != nil {
 		return err
 	}
-	if err := w.askDecisions(ask, r, *pl); err != nil {
+	if err := askDecisions(ask, r, *pl); err != nil {
 		return err
 	}
-	answer, err := w.ask(ask, "Apply this? Only \"yes\" is taken for one: ")
+	in.Policy = r.policy
+	if *pl = plan.Make(*in); pl.Idle() {
+		return nil
+	}
+	answer, err := ask("Apply this? Only \"yes\" is taken for one: ")
 	if err != nil {
 		return err
 	}
 	if answer != "yes" {
 		return errDeclined
 	}
-	in.Policy = r.policy
-	*pl = plan.Make(*in)
 	return nil
 }
 
 // askDecisions asks about each change that somebody else than the file brought
 // about. What is not answered with yes is withheld.
-func (w *workspace) askDecisions(ask *bufio.Reader, r *request, pl plan.Plan) error {
+func askDecisions(ask func(string) (string, error), r *request, pl plan.Plan) error {
 	var declined []offer.Key
 	for _, c := range pl.Changes {
 		if c.Withheld || !c.Decision() {
 			continue
 		}
-		answer, err := w.ask(ask, fmt.Sprintf("%s: %s. %s it? [y/N] ", c.Address, c.Why, title(string(c.Action))))
+		answer, err := ask(fmt.Sprintf("%s: %s. %s it? [y/N] ", c.Address, c.Why, title(string(c.Action))))
 		if err != nil {
 			return err
 		}
@@ -147,18 +149,37 @@ func (w *workspace) askDecisions(ask *bufio.Reader, r *request, pl plan.Plan) er
 	return nil
 }
 
-func (w *workspace) ask(in *bufio.Reader, question string) (string, error) {
-	if _, err := fmt.Fprint(w.stderr, question); err != nil {
-		return "", err
+// asker gives what asks one question after the other. A signal ends the wait for
+// an answer; the end of the input is a no.
+func (w *workspace) asker(ctx context.Context) func(question string) (string, error) {
+	type answer struct {
+		text string
+		err  error
 	}
-	line, err := in.ReadString('\n')
-	if err != nil && !errors.Is(err, io.EOF) {
-		return "", fmt.Errorf("cannot read the answer: %w", err)
+	in := bufio.NewReader(w.stdin)
+	return func(question string) (string, error) {
+		if _, err := fmt.Fprint(w.stderr, question); err != nil {
+			return "", err
+		}
+		typed := make(chan answer, 1)
+		go func() {
+			text, err := in.ReadString('\n')
+			typed <- answer{text, err}
+		}()
+		select {
+		case <-ctx.Done():
+			_, err := fmt.Fprintln(w.stderr)
+			return "", errors.Join(ctx.Err(), err)
+		case a := <-typed:
+			switch {
+			case a.err == nil, errors.Is(a.err, io.EOF) && a.text != "":
+				return strings.ToLower(strings.TrimSpace(a.text)), nil
+			case errors.Is(a.err, io.EOF):
+				return "", errDeclined
+			}
+			return "", fmt.Errorf("cannot read the answer: %w", a.err)
+		}
 	}
-	if errors.Is(err, io.EOF) && line == "" {
-		return "", errDeclined
-	}
-	return strings.ToLower(strings.TrimSpace(line)), nil
 }
 
 func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

@@ -13,7 +13,7 @@ import (
 func applyFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{Name: "auto-approve", Usage: "do not ask; decisions are withheld unless --approve names their class"},
-		&cli.StringFlag{Name: "approve", Usage: "with --auto-approve: `CLASS,…` of decisions to settle as declared (config, money, revive, takeover)"},
+		&cli.StringFlag{Name: "approve", Usage: "with --auto-approve: `CLASS,…` of decisions to settle as declared: config, money, destructive, revive, takeover, restore"},
 		&cli.IntFlag{Name: "parallelism", Value: 16, Usage: "steps at once"},
 		&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "how long to wait until what should sell is sellable"},
 		&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for that"},
@@ -25,8 +25,9 @@ func applyFlags() []cli.Flag {
 func applyCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "apply", Usage: "show what would change, ask, do it, and wait until it sells", ArgsUsage: "[PLANFILE]",
-		Description: "Examples:\n   obolctl apply\n   obolctl apply --auto-approve --approve money\n   obolctl apply tonight.plan\n   obolctl apply --accepted 6\n\n" +
-			"Exit codes: 0 all selling (with --no-wait, or where no controller exists: all done); 1 something\nfailed; 2 done, something is withheld or not selling yet; 4 stale plan; 5 locked.",
+		Description: "Without a terminal it does not guess: say --auto-approve, or give a plan file, which is not asked about again.\n\n" +
+			"Examples:\n   obolctl apply\n   obolctl apply --auto-approve --approve money\n   obolctl apply tonight.plan\n   obolctl apply --accepted 6\n\n" +
+			"Exit codes: 0 all selling (with --no-wait, or where no controller exists: all done); 1 something failed; 2 done, something is withheld or not selling yet; 4 stale plan; 5 locked.",
 		Flags: append(applyFlags(), targetFlag(), &cli.IntFlag{Name: "accepted", Usage: "go back to accepted set `N` instead of the file"}),
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
@@ -44,6 +45,11 @@ func applyCommand(p process) *cli.Command {
 			return w.apply(c.Context, r)
 		},
 	}
+}
+
+// classes are what --approve may name.
+func classes() []plan.Class {
+	return []plan.Class{plan.Config, plan.Money, plan.Destructive, plan.Revive, plan.Takeover, plan.Restore}
 }
 
 // openApply opens what is to be applied: a saved plan, an accepted set, or the
@@ -91,6 +97,9 @@ func requestOf(c *cli.Context, command string) (request, error) {
 	if r.parallelism < 1 {
 		return r, misuse("--parallelism is at least 1")
 	}
+	if r.wait < 0 {
+		return r, misuse("--wait is not negative; to wait for nothing, say --no-wait")
+	}
 	if c.Bool("no-wait") {
 		r.wait = 0
 	}
@@ -100,10 +109,9 @@ func requestOf(c *cli.Context, command string) (request, error) {
 	if c.Bool("json") && r.policy.Mode != plan.AutoApprove && !c.Args().Present() {
 		return r, misuse("--json asks nobody: say --auto-approve, or give a plan file")
 	}
-	classes := []plan.Class{plan.Config, plan.Money, plan.Destructive, plan.Revive, plan.Takeover, plan.Restore}
 	r.policy.Approve = map[plan.Class]bool{}
 	for _, name := range strings.FieldsFunc(c.String("approve"), func(r rune) bool { return r == ',' || r == ' ' }) {
-		if !slices.Contains(classes, plan.Class(name)) {
+		if !slices.Contains(classes(), plan.Class(name)) {
 			return r, misuse("there is no class %q: it is one of config, money, destructive, revive, takeover, restore", name)
 		}
 		if r.policy.Mode != plan.AutoApprove {

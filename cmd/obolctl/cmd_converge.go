@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/obolctl/obolctl/pkg/converge"
+	"github.com/obolctl/obolctl/pkg/kube"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/offerfile"
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -40,6 +41,9 @@ func convergeCommand(p process) *cli.Command {
 			}
 			if err := w.sameHolder(false); err != nil {
 				return err
+			}
+			if w.accepted() == nil {
+				w.say("nothing accepted here: only tombstones and drains of the offers file are enforced")
 			}
 			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), terse: c.Bool("watch")}
 			if c.Bool("watch") {
@@ -79,7 +83,7 @@ func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int
 		return exitFailed, err
 	case slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }), !res.Plan.Complete:
 		code = exitFailed
-	case res.Plan.Decisions > 0 || k.w.accepted() == nil:
+	case res.Plan.Waiting() > 0 || k.w.accepted() == nil:
 		code = exitWaiting
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), k.w.lockTimeout)
@@ -128,19 +132,30 @@ func (k *keeper) watch(ctx context.Context, interval time.Duration) error {
 	return err
 }
 
-// WaitAPI keeps the contract of converge.Site.
+// WaitAPI keeps the contract of converge.Site. It goes on while gateways are
+// started, so it shares nothing with a round: neither the memory nor the client.
 func (k *keeper) WaitAPI(ctx context.Context) error {
-	in := plan.Input{Memory: k.w.memory}
-	if ids := idsOf(in); !needsCluster(ids) && k.w.accepted() != nil {
+	memory, err := k.w.site.Memory()
+	if err != nil {
+		return err
+	}
+	in := plan.Input{Memory: memory}
+	var file *offerfile.File
+	if memory.Accepted == nil {
+		in.Want, file = k.stops()
+	}
+	if !needsCluster(idsOf(in)) {
 		return nil
 	}
-	if err := k.w.connect(); err != nil {
+	path, name := k.w.chooseCluster(memory, file)
+	client, err := kube.Open(kube.Config{Kubeconfig: path, Context: name, Version: version})
+	if err != nil {
 		return err
 	}
 	limited, stop := context.WithTimeout(ctx, k.waitAPI)
 	defer stop()
 	var last error
-	err := k.w.kube.WaitAPI(limited, func(err error) { last = err })
+	err = client.WaitAPI(limited, func(err error) { last = err })
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
 	}
@@ -162,6 +177,7 @@ func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result,
 // gateways or all, and on the host alone or in the cluster too.
 func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
 	var res converge.Result
+	before := k.w.traffic()
 	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		in, err := k.look(ctx, ids, hostOnly)
 		if err != nil {
@@ -183,6 +199,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return nil
 		}
 		e := k.w.execute(tx, "converge", in, shown)
+		e.before = before
 		if k.terse && len(shown.Changes) == 0 {
 			e.printer = silent{}
 		}
@@ -200,8 +217,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (plan.Input, error) {
 	k.w.want = nil
 	if k.w.accepted() == nil {
-		k.w.say("nothing accepted here: %s", "only tombstones and drains of the offers file are enforced")
-		k.w.want = k.stops(ctx)
+		k.w.want, k.w.file = k.stops()
 	}
 	var in plan.Input
 	var err error
@@ -217,24 +233,25 @@ func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (pl
 }
 
 // stops reads what the offers file says is deleted or drained; nil when there is
-// no such file.
-func (k *keeper) stops(context.Context) *plan.Set {
-	f, diags := offerfile.Load(offerfile.Input{Paths: k.w.files, Environ: k.w.environ, Home: k.w.home(), Version: version})
+// no such file, or it does not parse.
+func (k *keeper) stops() (*plan.Set, *offerfile.File) {
+	f, diags := offerfile.Load(offerfile.Input{
+		Paths: k.w.files, Vars: k.w.vars, VarFiles: k.w.varFiles, Environ: k.w.environ, Home: k.w.home(), Version: version,
+	})
 	if diags.HasErrors() {
-		return nil
+		return nil, nil
 	}
-	set := &plan.Set{Tombstones: f.Tombstones}
+	set := &plan.Set{Tombstones: f.Tombstones, HostAddress: f.Cluster.HostAddress}
 	for _, o := range f.Offers {
 		if o.Drain != nil && o.InCluster() {
 			set.Offers = append(set.Offers, o)
 		}
 	}
-	specs, err := k.w.render(set.Offers)
-	if err != nil {
-		return nil
+	var err error
+	if set.Specs, err = k.w.render(offer.AssignPorts(set.Offers, nil, nil), f.Dir); err != nil {
+		return nil, nil
 	}
-	set.Specs = specs
-	return set
+	return set, f
 }
 
 // silent tells nobody.

@@ -16,9 +16,11 @@ import (
 
 func deleteCommand(p process) *cli.Command {
 	return &cli.Command{
-		Name: "delete", Usage: "remove an offer for good: in the file, the cluster and this host", ArgsUsage: "ADDRESS…",
-		Description: "Writes a tombstone into the file in place of the offer, then plans and asks as apply does.\nTo take it back: obolctl undelete ADDRESS.\n\n" +
-			"Example: obolctl delete http.old-weather --reason \"replaced by weather\"\n\nExit codes: as apply.",
+		Name: "delete", Usage: "remove an offer for good: from file, cluster and this host", ArgsUsage: "ADDRESS…",
+		Description: "Writes a tombstone into the file in place of the offer, then plans and asks as apply does. When nobody agrees, the file is put back. " +
+			"To take a delete back: obolctl undelete ADDRESS.\n\n" +
+			"Examples:\n   obolctl delete http.old-weather --reason \"replaced by weather\"\n   obolctl delete http.old-weather --auto-approve\n\n" +
+			"Exit codes: 0 deleted; 1 something failed; 2 done, something is withheld; 4 it changed while you read; 5 locked.",
 		Flags: append(applyFlags(), &cli.StringFlag{Name: "reason", Usage: "for the record"}),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {
@@ -110,8 +112,10 @@ func indexOf(offers []offer.Offer, k offer.Key) int {
 func undeleteCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "undelete", Usage: "take a delete back", ArgsUsage: "ADDRESS",
-		Description: "Puts the offer's block back into the file where its tombstone stands, then plans and asks as\napply does.\n\nExample: obolctl undelete http.old-weather\n\nExit codes: as apply.",
-		Flags:       applyFlags(),
+		Description: "Puts the offer's block back into the file where its tombstone stands, then plans and asks as apply does.\n\n" +
+			"Example:\n   obolctl undelete http.old-weather\n\n" +
+			"Exit codes: 0 it sells again; 1 something failed; 2 done, something is withheld or not selling yet; 4 it changed while you read; 5 locked.",
+		Flags: applyFlags(),
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return misuse("say which offer")

@@ -20,7 +20,7 @@ func drainCommand(p process) *cli.Command {
 		Name: "drain", Usage: "stop selling, with a grace period", ArgsUsage: "ADDRESS…|--all",
 		Description: "The offer stays stopped through every apply, reboot and rebuilt cluster, until \"obolctl undrain\".\n\n" +
 			"Examples:\n   obolctl drain inference.qwen --grace 30m --reason \"new GPU\"\n   obolctl drain 'http.weather[\"eu\"]' --now\n   obolctl drain --all\n\n" +
-			"Exit codes: 0, 1, 5 locked.",
+			"Exit codes: 0; 1 something failed; the drain is remembered, and enforced by the next run; 5 locked.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "all", Usage: "all offers that sell"},
 			&cli.DurationFlag{Name: "grace", Value: time.Hour, Usage: "how long buyers are still served"},
@@ -39,7 +39,20 @@ func drainCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
-			return w.locked(c.Context, "drain", func(tx *state.Tx) error { return w.drain(c, tx, keys) })
+			var until time.Time
+			err = w.locked(c.Context, "drain", func(tx *state.Tx) error {
+				until, err = w.drain(c, tx, keys)
+				return err
+			})
+			if err != nil || !c.Bool("wait") {
+				return err
+			}
+			select { // without the lock: others go on meanwhile
+			case <-c.Context.Done():
+				return c.Context.Err()
+			case <-time.After(time.Until(until)):
+				return nil
+			}
 		},
 	}
 }
@@ -72,6 +85,8 @@ func openOffers(c *cli.Context, p process) (*workspace, []offer.Key, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	slices.SortFunc(found, offer.Key.Compare)
+	found = slices.Compact(found)
 	for _, k := range found {
 		if !slices.ContainsFunc(acc.Offers, func(o offer.Offer) bool { return o.Key() == k }) {
 			return nil, nil, fmt.Errorf("%s is not accepted here: there is nothing to drain", k)
@@ -92,10 +107,10 @@ func (w *workspace) locked(ctx context.Context, command string, f func(*state.Tx
 	return errors.Join(err, tx.Close())
 }
 
-// drain remembers the drains first, and then brings them into force.
-func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) error {
+// drain remembers the drains first, and then brings them into force. It tells
+// when the last of their grace periods is over.
+func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until time.Time, err error) {
 	marks := w.memory.Marks
-	var until time.Time
 	var fresh []offer.Key
 	for _, k := range keys {
 		d, drained := marks.Drain(k)
@@ -123,21 +138,12 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) error 
 	}
 	if len(fresh) == 0 {
 		w.say("every offer is drained already")
-		return nil
+		return until, nil
 	}
 	if err := tx.SetMarks(marks); err != nil {
-		return err
+		return until, err
 	}
-	err := w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
-	if err != nil || !c.Bool("wait") {
-		return err
-	}
-	select {
-	case <-c.Context.Done():
-		return c.Context.Err()
-	case <-time.After(time.Until(until)):
-		return nil
-	}
+	return until, w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
 }
 
 // enforce carries out those steps of an unattended plan that f picks. What
@@ -192,8 +198,8 @@ func only(p plan.Plan, pick func(plan.Step) bool) plan.Plan {
 func undrainCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "undrain", Usage: "sell again", ArgsUsage: "ADDRESS…|--all",
-		Description: "--all undoes only what \"drain --all\" set. A drain that the file declares is taken out of the file.\n\n" +
-			"Example: obolctl undrain inference.qwen\n\nExit codes: 0, 1, 5 locked.",
+		Description: "--all undoes only what \"drain --all\" set. A drain that the file declares ends by taking it out of the file and applying.\n\n" +
+			"Examples:\n   obolctl undrain inference.qwen\n   obolctl undrain --all\n\nExit codes: 0; 1 it stays drained; 5 locked.",
 		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "all offers that drain --all stopped"}},
 		Action: func(c *cli.Context) error {
 			w, keys, err := openOffers(c, p)
@@ -217,7 +223,7 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 		case all && (!ok || !d.All):
 			continue
 		case !ok:
-			return fmt.Errorf("%s is not drained", k)
+			return fmt.Errorf("%s is not drained", w.addressOf(k))
 		}
 		for _, o := range w.accepted().Offers {
 			if o.Key() == k && o.Drain != nil {

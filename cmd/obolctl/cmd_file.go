@@ -19,13 +19,15 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 func initCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "init", Usage: "write a commented starter offers.hcl from what is found here",
-		Description: "It looks for a kubeconfig, for models that Ollama serves, and for offers of \"obol sell\".\nIt never overwrites a file.\n\nExit codes: 0, 1.",
+		Description: "Looks for a kubeconfig, for models that Ollama serves, and for offers of \"obol sell\", and names them in comments. It never overwrites a file.\n\n" +
+			"Examples:\n   obolctl init\n   obolctl init -f shop/offers.hcl\n\nExit codes: 0 written; 1 not, such as when the file is there already.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return misuse("init takes no argument; say where with -f")
@@ -52,7 +54,7 @@ func initCommand(p process) *cli.Command {
 // findings looks around on this machine, quickly.
 func (w *workspace) findings(ctx context.Context) offerfile.Findings {
 	var f offerfile.Findings
-	if path, _ := w.chooseCluster(); path != "" {
+	if path, _ := w.chooseCluster(plan.Memory{}, nil); path != "" {
 		if _, err := os.Stat(path); err == nil {
 			f.Kubeconfig = w.tilde(path)
 			f.Context = currentContext(path)
@@ -138,7 +140,8 @@ func (w *workspace) obolSold() []string {
 func validateCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "validate", Usage: "check the offers file, without a cluster",
-		Description: "Reports every problem, with file, line and remedy.\n\nExit codes: 0, 1.",
+		Description: "Reports every problem at once, with file, line and remedy. Variables need no values here.\n\n" +
+			"Examples:\n   obolctl validate\n   obolctl validate -f shop/ --json\n\nExit codes: 0 valid; 1 not, or not readable.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return misuse("validate takes no argument; name the file with -f")
@@ -166,7 +169,8 @@ func validateCommand(p process) *cli.Command {
 func fmtCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "fmt", Usage: "lay the offers file out canonically; comments stay",
-		Description: "Exit codes: 0, 1; with --check 3 when it would change.",
+		Description: "Writes the files that change, and names them.\n\nExamples:\n   obolctl fmt\n   obolctl fmt --check --diff\n\n" +
+			"Exit codes: 0; 1 a file cannot be read or written; with --check 3 when it would change.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "change nothing; exit 3 when it would"},
 			&cli.BoolFlag{Name: "diff", Usage: "show what changes"},
@@ -227,8 +231,9 @@ func (w *workspace) format(paths []string, check, show bool) error {
 func renderCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "render", Usage: "show the objects and gateway configurations that the file means", ArgsUsage: "[ADDRESS]…",
-		Description: "Asks no cluster: the address at which pods reach this host, drains and an agent's wallet\nare filled in by plan.\n\nExit codes: 0, 1.",
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "yaml", Usage: "yaml or json"}},
+		Description: "Asks no cluster: the address at which pods reach this host, drains and an agent's wallet are filled in by plan.\n\n" +
+			"Examples:\n   obolctl render\n   obolctl render http.weather -o json\n\nExit codes: 0; 1 the file is not valid.",
+		Flags: []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "yaml", Usage: "yaml or json"}},
 		Action: func(c *cli.Context) error {
 			w, err := openFile(c.Context, c, p)
 			if err != nil {

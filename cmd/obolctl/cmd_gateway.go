@@ -20,12 +20,17 @@ func gatewayCommand(p process) *cli.Command {
 	serve := &cli.Command{
 		Name: "serve", Usage: "run the gateway of one offer",
 		Description: "Gateways are started by apply and converge; this is what they start.\n\n" +
-			"Exit codes: 0 told to stop; 1; 78 it is under a tombstone, or another holder has its offer.",
+			"Exit codes: 0 told to stop; 1 it cannot run; 78 it is under a tombstone, or another holder has its offer.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Required: true, Usage: "configuration `FILE`"},
+			&cli.StringFlag{Name: "config", Usage: "the configuration `FILE` that apply wrote; must be said"},
 			&cli.IntFlag{Name: "ready-fd", Value: -1, Hidden: true, Usage: "descriptor that is told when the gateway answers"},
 		},
-		Action: func(c *cli.Context) error { return serveGateway(c, p) },
+		Action: func(c *cli.Context) error {
+			if c.String("config") == "" || c.Args().Present() {
+				return misuse("say the configuration, and nothing else: --config FILE")
+			}
+			return serveGateway(c, p)
+		},
 	}
 	return &cli.Command{Name: "gateway", Usage: "the gateway itself", Subcommands: []*cli.Command{serve}}
 }
@@ -47,8 +52,8 @@ func serveGateway(c *cli.Context, p process) error {
 
 func restartCommand(p process) *cli.Command {
 	return &cli.Command{
-		Name: "restart", Usage: "replace the gateway process of an offer; requests in flight finish", ArgsUsage: "ADDRESS…",
-		Description: "Example: obolctl restart inference.qwen\n\nExit codes: 0, 1, 5 locked.",
+		Name: "restart", Usage: "replace a gateway's process; requests in flight finish", ArgsUsage: "ADDRESS…",
+		Description: "Returns when the new process answers.\n\nExample:\n   obolctl restart inference.qwen\n\nExit codes: 0; 1 it did not start: the end of its log is shown; 5 locked.",
 		Action: func(c *cli.Context) error {
 			w, gateways, err := openGateways(c, p)
 			if err != nil {
@@ -112,12 +117,14 @@ func gatewayID(k offer.Key) resource.ID {
 func logsCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "the log of one gateway", ArgsUsage: "ADDRESS",
-		Description: "Example: obolctl logs -f inference.qwen\n\nExit codes: 0, 1.",
+		Description: "One JSON object on each line. Here -f is --follow; the offers file is not read.\n\n" +
+			"Examples:\n   obolctl logs inference.qwen -n 50\n   obolctl logs inference.qwen -f\n   obolctl logs inference.qwen --previous\n\n" +
+			"Exit codes: 0, also when following is interrupted; 1 no log could be read.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"F"}, Usage: "go on until interrupted (before the address, -f means this too)"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until interrupted"},
 			&cli.DurationFlag{Name: "since", Usage: "only lines of the last `DURATION`"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "only the last `N` lines"},
-			&cli.BoolFlag{Name: "previous", Usage: "of the process before"},
+			&cli.BoolFlag{Name: "previous", Usage: "of the process before: why did it die?"},
 		},
 		Action: func(c *cli.Context) error {
 			w, ids, err := openGateways(c, p)
@@ -126,6 +133,9 @@ func logsCommand(p process) *cli.Command {
 			}
 			if len(ids) != 1 {
 				return misuse("logs shows one gateway; this means %d", len(ids))
+			}
+			if c.Int("lines") < 0 {
+				return misuse("--lines is not negative")
 			}
 			o := proc.LogOptions{Follow: c.Bool("follow"), Lines: c.Int("lines"), Previous: c.Bool("previous")}
 			if since := c.Duration("since"); since > 0 {

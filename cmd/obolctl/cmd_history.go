@@ -18,7 +18,7 @@ import (
 func historyCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "history", Usage: "accepted sets, restores, drains, crashes and decisions", ArgsUsage: "[ADDRESS]",
-		Description: "Accepted sets are numbered: \"obolctl apply --accepted N\" plans back to one.\n\nExit codes: 0, 1.",
+		Description: "Accepted sets are numbered: \"obolctl apply --accepted N\" plans back to one.\n\nExamples:\n   obolctl history\n   obolctl history inference.qwen --since 24h\n\nExit codes: 0; 1 the state cannot be read.",
 		Flags:       []cli.Flag{&cli.DurationFlag{Name: "since", Usage: "only the last `DURATION`"}},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
@@ -79,7 +79,8 @@ func (w *workspace) history(keys []offer.Key, since time.Time) ([]view.Entry, er
 
 func stateCommand(p process) *cli.Command {
 	show := &cli.Command{
-		Name: "show", Usage: "what the site remembers", Description: "Exit codes: 0, 1.",
+		Name: "show", Usage: "what the site remembers",
+		Description: "Example:\n   obolctl state show\n\nExit codes: 0; 1 the state cannot be read.",
 		Action: func(c *cli.Context) error {
 			w, err := openSite(c, p)
 			if err != nil {
@@ -94,7 +95,8 @@ func stateCommand(p process) *cli.Command {
 		},
 	}
 	path := &cli.Command{
-		Name: "path", Usage: "the folder it is kept in", Description: "Exit codes: 0, 1.",
+		Name: "path", Usage: "the folder it is kept in",
+		Description: "Example:\n   obolctl state path\n\nExit codes: 0; 1 the state cannot be read.",
 		Action: func(c *cli.Context) error {
 			w, err := openSite(c, p)
 			if err != nil {
@@ -105,7 +107,9 @@ func stateCommand(p process) *cli.Command {
 		},
 	}
 	unlock := &cli.Command{
-		Name: "unlock", Usage: "say who holds the lock", Description: "The lock of a process that died is free by itself, so there is never one to break: this names the\nprocess that holds it.\n\nExit codes: 0 it is free, 1.",
+		Name: "unlock", Usage: "say who holds the lock",
+		Description: "The lock of a process that died is free by itself, so there is never one to break: this names the process that holds it.\n\n" +
+			"Example:\n   obolctl state unlock\n\nExit codes: 0 it is free; 1 it is held, or the state cannot be read.",
 		Action: func(c *cli.Context) error {
 			w, err := openSite(c, p)
 			if err != nil {
@@ -127,7 +131,7 @@ func stateCommand(p process) *cli.Command {
 
 func versionCommand(p process) *cli.Command {
 	return &cli.Command{
-		Name: "version", Usage: "the version of this build", Description: "Exit codes: 0.",
+		Name: "version", Usage: "the version of this build", Description: "Example:\n   obolctl version\n\nExit codes: 0.",
 		Action: func(c *cli.Context) error {
 			if c.Bool("json") {
 				_, err := fmt.Fprintf(p.stdout, "{\"format_version\":\"1.0\",\"version\":%q}\n", version)
@@ -142,8 +146,9 @@ func versionCommand(p process) *cli.Command {
 func destroyCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "destroy", Usage: "remove everything of this site, and say what remains",
-		Description: "Plans and asks as apply does; the number of offers is to be typed.\n\nExit codes: 0, 1, 5 locked.",
-		Flags:       applyFlags(),
+		Description: "Plans and asks as apply does; the number of offers is to be typed. Tombstones are kept, so that nothing comes back.\n\n" +
+			"Examples:\n   obolctl destroy\n   obolctl destroy --auto-approve --approve-deletes 3\n\nExit codes: 0; 1 something failed; 2 something is withheld; 5 locked.",
+		Flags: applyFlags(),
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return misuse("destroy takes no argument; name the site with --site")
@@ -180,8 +185,9 @@ func (w *workspace) tellRemains() error {
 func forgetCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "forget", Usage: "take our marks off offers, and leave the offers", ArgsUsage: "ADDRESS…|--all",
-		Description: "The objects stay as they are, and so do gateways that run; nothing restarts those any more.\nTaking them on again is a take-over, which apply asks about.\n\nExit codes: 0, 1, 5 locked.",
-		Flags:       []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "all offers of the site"}},
+		Description: "The objects stay as they are, and so do gateways that run; nothing restarts those any more. Taking them on again is a take-over, which apply asks about.\n\n" +
+			"Examples:\n   obolctl forget http.weather\n   obolctl forget --all\n\nExit codes: 0; 1 something could not be seen or written, and is kept; 5 locked.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "all offers of the site"}},
 		Action: func(c *cli.Context) error {
 			w, keys, err := openOffers(c, p)
 			if err != nil {

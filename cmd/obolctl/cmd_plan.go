@@ -19,10 +19,10 @@ func planCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name:  "plan",
 		Usage: "show what would change, and why",
-		Description: "Compares what the file declares, what was accepted, and what the cluster and this host\n" +
-			"hold. It changes nothing; a drain that another tool set is remembered, unless --read-only.\n\n" +
+		Description: "Compares what the file declares, what was accepted, and what the cluster and this host hold. " +
+			"It changes nothing; a drain that another tool set is remembered, unless --read-only.\n\n" +
 			"Examples:\n   obolctl plan\n   obolctl plan --target inference.qwen\n   obolctl plan --out tonight.plan && obolctl apply tonight.plan\n\n" +
-			"Exit codes: 0; 1 when it could not see all. With --detailed-exitcode: 0 nothing to do, 2 changes,\n3 only drift, 4 only blocked or withheld, 1 could not see all.",
+			"Exit codes: 0; 1 when it could not see all. With --detailed-exitcode: 0 nothing to do; 2 changes; 3 only drift; 4 only blocked or withheld; 1 when it could not see all.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for apply"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "tell by the exit code what there is to do"},
@@ -113,7 +113,7 @@ func planExit(p plan.Plan, detailed bool) error {
 		stuck := c.Withheld || c.Action == plan.Block
 		blocked = blocked && stuck
 		switch c.Cause {
-		case plan.Declared, plan.FileChanged, plan.Removed:
+		case plan.Declared, plan.FileChanged, plan.BothChanged, plan.Removed:
 			drift = drift && stuck
 		}
 	}
@@ -166,6 +166,9 @@ func (w *workspace) find(text string) ([]offer.Key, error) {
 			keys = append(keys, o.key)
 		}
 	}
+	if len(known) == 0 {
+		return nil, misuse("there is no offer %s: none is declared or accepted here", addr)
+	}
 	if len(keys) == 0 {
 		slices.Sort(known)
 		return nil, misuse("there is no offer %s; there are: %s", addr, strings.Join(slices.Compact(known), ", "))
@@ -194,6 +197,16 @@ func (w *workspace) known() []named {
 	return out
 }
 
+// addressOf names an offer as people type it.
+func (w *workspace) addressOf(k offer.Key) string {
+	for _, o := range w.known() {
+		if o.key == k && o.address.Label != "" {
+			return o.address.String()
+		}
+	}
+	return k.String()
+}
+
 func (w *workspace) accepted() *plan.Set {
 	if w.memory.Accepted == nil {
 		return nil
@@ -213,7 +226,7 @@ func (w *workspace) sameHolder(takeOver bool) error {
 func showCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "show", Usage: "show a saved plan", ArgsUsage: "PLANFILE",
-		Description: "Example: obolctl show tonight.plan\n\nExit codes: 0, 1.",
+		Description: "Shows it as it was when it was made: nothing is asked or looked at.\n\nExample:\n   obolctl show tonight.plan\n\nExit codes: 0; 1 it cannot be read.",
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				return misuse("show takes one plan file")

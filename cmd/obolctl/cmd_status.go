@@ -22,9 +22,9 @@ import (
 func statusCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "say how every offer stands", ArgsUsage: "[ADDRESS]",
-		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type.\n\n" +
+		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type next.\n\n" +
 			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n\n" +
-			"Exit codes: 0. With --check: 0 all well, 2 decisions wait, 3 something that should sell does not,\n1 could not look.",
+			"Exit codes: 0. With --check: 0 all well; 2 decisions wait; 3 something that should sell does not; 1 could not look.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "tell by the exit code whether all is well"},
 			&cli.BoolFlag{Name: "read-only", Usage: "send nothing but GET and LIST, and write nothing anywhere"},

@@ -4,19 +4,55 @@ package main
 
 import (
 	"os"
+	"strings"
+	"sync"
 	"syscall"
+	"time"
 )
 
 // crashPoint kills this very process at the point of a run that
-// OBOLCTL_CRASH_AT names, as a power cut would. Only tests build this.
+// OBOLCTL_CRASH_AT names, as a power cut would: at once, or a while later, as
+// in "begun+3ms". OBOLCTL_CRASH_LOG names a file that gets a line for each
+// point. Only tests build this.
 func crashPoint(p process) func(string) {
-	at := p.getenv("OBOLCTL_CRASH_AT")
-	if at == "" {
-		return nil
+	at, delay, later := strings.Cut(p.getenv("OBOLCTL_CRASH_AT"), "+")
+	path := p.getenv("OBOLCTL_CRASH_LOG")
+	after, err := time.ParseDuration(delay)
+	if later && err != nil {
+		panic("OBOLCTL_CRASH_AT: " + err.Error())
 	}
+	var mu sync.Mutex
 	return func(point string) {
-		if point == at {
-			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		mu.Lock()
+		defer mu.Unlock()
+		if path != "" {
+			logPoint(path, point)
 		}
+		if point != at {
+			return
+		}
+		if later {
+			time.AfterFunc(after, kill)
+		} else {
+			kill()
+		}
+	}
+}
+
+func kill() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {} // nothing happens between the signal and the end
+}
+
+func logPoint(path, point string) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err == nil {
+		_, err = f.WriteString(point + "\n")
+	}
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		panic("OBOLCTL_CRASH_LOG: " + err.Error())
 	}
 }

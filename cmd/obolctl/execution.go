@@ -24,6 +24,9 @@ type execution struct {
 	command     string
 	parallelism int
 	began       time.Time
+	at          func(point string) // tests stop a run at its points
+
+	before traffic // of the same process, in earlier runs
 
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
@@ -31,9 +34,23 @@ type execution struct {
 	unsold    int // offers that should sell and did not in time
 }
 
+// A traffic is what was sent to the API server.
+type traffic struct {
+	writes   int
+	requests map[string]int // by verb
+}
+
+// traffic counts what this process has sent so far.
+func (w *workspace) traffic() traffic {
+	if w.kube == nil {
+		return traffic{}
+	}
+	return traffic{w.kube.Writes(), w.kube.Requests()}
+}
+
 func (w *workspace) execute(tx *state.Tx, command string, in plan.Input, pl plan.Plan) *execution {
 	r := &execution{w: w, tx: tx, in: in, plan: pl, command: command, began: time.Now(), marks: in.Memory.Marks}
-	r.printer = w.printer()
+	r.printer, r.at = w.printer(), crashPoint(w.process)
 	return r
 }
 
@@ -52,14 +69,17 @@ func (w *workspace) printer() view.Printer {
 // accept writes what was agreed to before anything is changed: first the marks,
 // so that what is to go is never restored, then the set.
 func (r *execution) accept(set plan.Set, marks offer.Marks, by string) error {
+	r.at("agreed")
 	if err := r.tx.SetMarks(marks); err != nil {
 		return err
 	}
+	r.at("marked")
 	r.marks = marks
 	n, err := r.tx.Accept(plan.Accepted{By: by, At: r.in.Now.UTC(), Set: set})
 	if err != nil {
 		return err
 	}
+	r.at("accepted")
 	if r.in.Memory.Accepted == nil || n != r.in.Memory.Accepted.Number {
 		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: by}); err != nil {
 			return err
@@ -69,6 +89,7 @@ func (r *execution) accept(set plan.Set, marks offer.Marks, by string) error {
 	if r.in.World.Cluster.UID != "" && !r.otherCluster() {
 		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: r.in.Memory.Serial}
 	}
+	r.at("noted")
 	return r.tx.Record(facts)
 }
 
@@ -94,7 +115,7 @@ func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 	journal := r.tx.Journal()
 	var runErr error
 	r.outcomes, runErr = apply.Run(ctx, r.plan, makers, journal, apply.Options{
-		Parallelism: r.parallelism, At: crashPoint(r.w.process),
+		Parallelism: r.parallelism, At: r.at,
 		Report: func(e apply.Event) { r.tell(e, started) },
 	})
 	for _, o := range r.outcomes {
@@ -116,21 +137,28 @@ func (r *execution) settle(ctx context.Context, journal *state.Journal) error {
 		}
 		r.marks = marks
 	}
+	r.at("settled")
 	lesson := plan.Learn(r.in, r.plan)
 	facts := state.Facts{Holder: r.w.holder, BootID: r.in.World.Host.BootID, Made: lesson.Made, Gone: lesson.Gone, Finished: lesson.Finished}
-	if r.w.kube != nil && r.w.kube.Writes() > 0 {
+	if r.w.kube != nil && r.w.kube.Writes() > r.before.writes {
 		serial := max(r.in.Memory.Serial, r.in.World.Cluster.Serial) + 1
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer stop()
 		if err := r.w.kube.Maker(r.w.site.Name()).WriteSerial(ctx, r.w.serialName(), serial); err != nil {
 			return errors.Join(err, journal.Finish())
 		}
+		r.at("numbered")
 		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: serial}
 	}
 	if err := r.note(); err != nil {
 		return err
 	}
-	return errors.Join(r.tx.Record(facts), journal.Finish())
+	r.at("told")
+	err := r.tx.Record(facts)
+	r.at("recorded")
+	err = errors.Join(err, journal.Finish())
+	r.at("finished")
+	return err
 }
 
 // tell passes one step's event on to who watches.
@@ -177,14 +205,17 @@ func (r *execution) note() error {
 	}
 	var events []state.Event
 	for _, c := range r.plan.Changes {
-		e := state.Event{At: time.Now().UTC(), Offer: c.Key, Address: c.Address, By: r.command, Text: c.Why}
+		e := state.Event{At: time.Now().UTC(), Offer: c.Key, Address: c.Address, By: r.by(), Text: c.Why}
 		switch {
 		case c.Withheld || c.Action == plan.Block:
 			e.Kind = state.EventDecision
 		case !done[c.Steps[0].ID]:
 			continue
 		case c.Action == plan.Drain:
-			e.Kind = state.EventDrained
+			d, _ := r.marks.Drain(c.Key)
+			e.Kind, e.Text = state.EventDrained, d.Reason
+		case c.Action == plan.Undrain:
+			e.Kind, e.Text = state.EventUndrained, ""
 		case c.Cause == plan.Crashed && c.Action == plan.Start:
 			e.Kind = state.EventCrashed
 		case c.Class == plan.Restore:
@@ -200,6 +231,14 @@ func (r *execution) note() error {
 	return r.tx.Note(events...)
 }
 
+// by is who the history says did it.
+func (r *execution) by() string {
+	if r.command == "converge" {
+		return r.command
+	}
+	return r.w.user()
+}
+
 // summarize says how it ended. With nothing to do, that is the proof of it.
 func (r *execution) summarize() {
 	s := view.Summary{Counts: view.Count(r.plan), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete}
@@ -210,8 +249,11 @@ func (r *execution) summarize() {
 	}
 	s.Writes = r.hostWrite
 	if r.w.kube != nil {
-		s.Writes += r.w.kube.Writes()
+		s.Writes += r.w.kube.Writes() - r.before.writes
 		s.Requests = r.w.kube.Requests()
+		for verb, n := range r.before.requests {
+			s.Requests[verb] -= n
+		}
 	}
 	if s.Writes == 0 && len(r.outcomes) == 0 {
 		s.UnchangedDigest = plan.BasisDigest(r.in)
@@ -224,7 +266,7 @@ func (r *execution) exit(failed bool) error {
 	switch {
 	case failed || !r.plan.Complete:
 		return exitError{code: exitFailed}
-	case r.plan.Decisions > 0 || r.unsold > 0:
+	case r.plan.Waiting() > 0 || r.unsold > 0:
 		return exitError{code: exitWaiting}
 	}
 	return nil

@@ -64,7 +64,7 @@ func (w *workspace) unmark(ctx context.Context, in plan.Input, k offer.Key) erro
 		}
 	}
 	if g := in.World.Seen[gatewayID(k)]; g.Presence == resource.Present {
-		w.say("The gateway of %s goes on as process %d; nothing restarts it any more.", k, g.Gateway.Identity.PID)
+		w.say("The gateway of %s goes on as process %d; nothing restarts it any more.", w.addressOf(k), g.Gateway.Identity.PID)
 	}
 	return nil
 }

@@ -48,6 +48,11 @@ func (w *workspace) lookHost(ctx context.Context) (plan.Input, []resource.ID, er
 func (w *workspace) lookCluster(ctx context.Context, in *plan.Input, ids []resource.ID) error {
 	if err := w.connect(); err != nil {
 		in.World.Cluster = resource.ClusterSighting{Contacted: true, Why: err.Error()}
+		for _, id := range ids {
+			if id.Home() == resource.Cluster {
+				in.World.Seen[id] = resource.Sighting{Why: err.Error()}
+			}
+		}
 		return nil //nolint:nilerr // a cluster that cannot be reached is seen as unknown, with the reason
 	}
 	addrs, err := hostAddresses()
@@ -93,12 +98,13 @@ func (w *workspace) serialName() string {
 // idsOf lists all that a plan may ask about.
 func idsOf(in plan.Input) []resource.ID {
 	seen := map[resource.ID]bool{}
+	var deleted []offer.Key
 	add := func(set *plan.Set) {
 		for _, s := range set.Specs {
 			seen[s.ID] = true
 		}
 		for _, t := range set.Tombstones {
-			addAll(seen, t.Key)
+			deleted = append(deleted, t.Key)
 		}
 	}
 	if in.Want != nil {
@@ -108,9 +114,31 @@ func idsOf(in plan.Input) []resource.ID {
 		add(&in.Memory.Accepted.Set)
 	}
 	for _, t := range in.Memory.Marks.Tombstones {
-		addAll(seen, t.Key)
+		deleted = append(deleted, t.Key)
 	}
-	return slices.SortedFunc(maps.Keys(seen), resource.ID.Compare)
+	ids := func() []resource.ID { return slices.SortedFunc(maps.Keys(seen), resource.ID.Compare) }
+	for _, k := range deleted {
+		if wasStandalone(in.Memory, k) {
+			seen[gatewayID(k)] = true
+		} else {
+			addAll(seen, k)
+		}
+	}
+	if needsCluster(ids()) { // then it is asked about all that was deleted
+		for _, k := range deleted {
+			addAll(seen, k)
+		}
+	}
+	return ids()
+}
+
+// wasStandalone reports whether a deleted offer is known to have had nothing in
+// the cluster.
+func wasStandalone(m plan.Memory, k offer.Key) bool {
+	if t, ok := m.Marks.Tombstone(k); ok {
+		return t.Standalone
+	}
+	return m.Accepted != nil && slices.ContainsFunc(m.Accepted.Set.Offers, func(o offer.Offer) bool { return o.Standalone && o.Key().SameName(k) })
 }
 
 // addAll adds everything that an offer may have had.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -43,6 +45,7 @@ type process struct {
 	environ        []string
 	terminal       bool // stdin and stderr are one: somebody can be asked
 	color          bool // stdout is a terminal
+	errColor       bool // stderr is one
 	width          int  // columns of stdout; 0: not a terminal
 }
 
@@ -62,7 +65,7 @@ func main() {
 	os.Exit(run(ctx, process{
 		args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
 		terminal: term.IsTerminal(int(os.Stdin.Fd())) && term.IsTerminal(int(os.Stderr.Fd())),
-		color:    term.IsTerminal(int(os.Stdout.Fd())), width: width,
+		color:    term.IsTerminal(int(os.Stdout.Fd())), errColor: term.IsTerminal(int(os.Stderr.Fd())), width: width,
 	}))
 }
 
@@ -74,19 +77,23 @@ func (s signalled) Error() string { return "stopped by " + s.Signal.String() }
 // run is main without the process: its whole world is in its arguments.
 func run(ctx context.Context, p process) int {
 	app := newApp(p)
-	args, err := arrange(app, p.args)
-	if err == nil {
-		err = app.RunContext(ctx, args)
+	if len(p.args) > 1 && p.args[1] == completeWord {
+		return report(p, "", suggest(p, app, p.args[2:]))
 	}
-	if err == nil {
-		return exitOK
+	l, err := parse(app, p.args[1:])
+	switch {
+	case err != nil:
+	case l.help:
+		err = writeHelp(p.stdout, app, l.path)
+	default:
+		err = app.RunContext(ctx, l.arguments(app.Name))
 	}
 	var sig signalled
-	if errors.As(context.Cause(ctx), &sig) && ctx.Err() != nil && !errors.As(err, new(exitError)) {
-		report(p, fmt.Errorf("%w; what was left undone is done by running it again", sig))
+	if err != nil && errors.As(context.Cause(ctx), &sig) && !errors.As(err, new(exitError)) {
+		report(p, l.name(), fmt.Errorf("%w; what was left undone is done by running it again", sig))
 		return 128 + int(sig.Signal)
 	}
-	return report(p, err)
+	return report(p, l.name(), err)
 }
 
 // An exitError ends the process with a code, and says nothing when text is "".
@@ -104,18 +111,25 @@ func (e usageError) Error() string { return e.text }
 
 func misuse(format string, args ...any) error { return usageError{fmt.Sprintf(format, args...)} }
 
-// report writes an error where people and scripts look for it, and gives the
-// exit code it stands for.
-func report(p process, err error) int {
+// report writes the error of a command where people and scripts look for it,
+// and gives the exit code it stands for.
+func report(p process, command string, err error) int {
+	if err == nil {
+		return exitOK
+	}
 	code, fault := judge(err)
 	if fault.Summary == "" {
 		return code
 	}
+	if code == exitUsage {
+		fault.Detail = "See: " + strings.Join(strings.Fields("obolctl "+command+" --help"), " ")
+	}
 	opt := looseOptions(p)
-	write := func() error { return view.FaultText(p.stderr, fault, opt.style(p)) }
+	style := opt.errStyle(p)
+	write := func() error { return view.FaultText(p.stderr, fault, style) }
 	var diags fileProblems
 	if errors.As(err, &diags) {
-		write = func() error { return diags.WriteText(p.stderr, opt.style(p).Width, opt.style(p).Color) }
+		write = func() error { return diags.WriteText(p.stderr, style.Width, style.Color) }
 	}
 	if opt.json {
 		write = func() error { return view.FaultJSON(p.stderr, fault) }
@@ -134,7 +148,7 @@ func judge(err error) (int, view.Fault) {
 	case errors.As(err, &exit):
 		return exit.code, view.Fault{Code: "failed", Summary: exit.text}
 	case errors.As(err, &usage):
-		return exitUsage, view.Fault{Code: "usage", Summary: usage.text, Detail: `"obolctl --help" lists the commands, and "obolctl COMMAND --help" its flags.`}
+		return exitUsage, view.Fault{Code: "usage", Summary: usage.text}
 	case errors.As(err, &locked):
 		return exitLocked, view.Fault{Code: "locked", Summary: locked.Error()}
 	case errors.Is(err, gateway.ErrMustNotRun):
@@ -167,33 +181,17 @@ func newApp(p process) *cli.App {
 			"   obolctl apply     shows that, asks, and closes the gap\n" +
 			"   obolctl converge  restores what was agreed, with nobody there\n" +
 			"   obolctl status    says how every offer stands\n\n" +
-			"Exit codes: 0 done; 1 failed; 2 done, something waits for a person; 3 drift, or would change;\n" +
-			"4 stale plan, or only blocked; 5 locked; 64 wrong usage; 75 no API server; 78 gateway must not run;\n" +
-			"130 and 143 stopped by a signal.",
-		Version:              version,
-		HideVersion:          true,
-		Writer:               p.stdout,
-		ErrWriter:            p.stderr,
-		ExitErrHandler:       func(*cli.Context, error) {}, // run alone decides how to exit
-		EnableBashCompletion: true,
-		Suggest:              true,
-		HideHelpCommand:      true,
-		OnUsageError:         func(_ *cli.Context, err error, _ bool) error { return usageError{err.Error()} },
-		Action: func(c *cli.Context) error {
-			if c.Args().Present() {
-				return misuse("there is no command %q%s", c.Args().First(), didYouMean(c))
-			}
-			return cli.ShowAppHelp(c)
-		},
-		Commands: commands(p),
+			"Exit codes: 0 done; 1 failed; 2 done, something waits for a person; 3 drift, or\n" +
+			"would change; 4 stale plan, or only blocked; 5 locked; 64 wrong usage; 75 no API\n" +
+			"server; 78 gateway must not run; 130 and 143 stopped by a signal.",
+		Writer:                    p.stdout,
+		ErrWriter:                 p.stderr,
+		ExitErrHandler:            func(*cli.Context, error) {}, // run alone decides how to exit
+		HideHelp:                  true,                         // parse finds --help, and writeHelp writes it
+		HideVersion:               true,
+		DisableSliceFlagSeparator: true, // a comma is part of a value
+		Commands:                  commands(p),
 	}
-}
-
-func didYouMean(c *cli.Context) string {
-	if s := cli.SuggestCommand(c.App.Commands, c.Args().First()); s != "" {
-		return fmt.Sprintf("; did you mean %q?", s)
-	}
-	return ""
 }
 
 func commands(p process) []*cli.Command {
@@ -210,21 +208,21 @@ func commands(p process) []*cli.Command {
 	return all
 }
 
-// finish gives a command, and those below it, what every command has.
+// finish gives a command, and those below it, what every command has. A short
+// name that the command has for a flag of its own is not the common one.
 func finish(c *cli.Command) {
+	c.HideHelp = true
 	c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usageError{err.Error()} }
-	c.HideHelpCommand = true
 	for _, sub := range c.Subcommands {
 		finish(sub)
 	}
-	if len(c.Subcommands) == 0 {
-		c.Flags = append(c.Flags, commonFlags()...)
-	} else {
-		c.Action = func(ctx *cli.Context) error {
-			if ctx.Args().Present() {
-				return misuse("there is no command %q", c.Name+" "+ctx.Args().First())
-			}
-			return cli.ShowSubcommandHelp(ctx)
+	if len(c.Subcommands) > 0 {
+		return
+	}
+	for _, f := range commonFlags() {
+		if files, ok := f.(*cli.StringSliceFlag); ok {
+			files.Aliases = slices.DeleteFunc(files.Aliases, func(name string) bool { return lookup(c.Flags, name) != nil })
 		}
+		c.Flags = append(c.Flags, f)
 	}
 }

@@ -27,17 +27,17 @@ type options struct {
 func commonFlags() []cli.Flag {
 	const common = "common"
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Category: common, Usage: "offers file or folder; may repeat (OBOLCTL_FILE; default offers.hcl)"},
-		&cli.StringFlag{Name: "site", Category: common, Usage: "name of this machine's state (OBOLCTL_SITE; default the file's, else \"default\")"},
-		&cli.StringFlag{Name: "state-dir", Category: common, Usage: "folder of all sites' state (OBOLCTL_STATE_DIR; default $XDG_STATE_HOME/obolctl)"},
-		&cli.StringFlag{Name: "kubeconfig", Category: common, Usage: "path of the kubeconfig"},
-		&cli.StringFlag{Name: "context", Category: common, Usage: "context of the kubeconfig"},
-		&cli.StringSliceFlag{Name: "var", Category: common, Usage: "NAME=VALUE of a variable; may repeat"},
-		&cli.StringSliceFlag{Name: "var-file", Category: common, Usage: "file of variables; may repeat"},
-		&cli.DurationFlag{Name: "lock-timeout", Category: common, Value: 30 * time.Second, Usage: "how long to wait for another run"},
+		&cli.StringSliceFlag{Name: "file", Aliases: []string{"f"}, Category: common, Usage: "the offers file, or a folder of them: `PATH`; may repeat (OBOLCTL_FILE; default offers.hcl)"},
+		&cli.StringFlag{Name: "site", Category: common, Usage: "the `NAME` of this machine's state (OBOLCTL_SITE; default the file's, else \"default\")"},
+		&cli.StringFlag{Name: "state-dir", Category: common, Usage: "the `FOLDER` of all sites' state (OBOLCTL_STATE_DIR; default $XDG_STATE_HOME/obolctl)"},
+		&cli.StringFlag{Name: "kubeconfig", Category: common, Usage: "the kubeconfig at `PATH`, before the file's and KUBECONFIG"},
+		&cli.StringFlag{Name: "context", Category: common, Usage: "the context `NAME` of the kubeconfig"},
+		&cli.StringSliceFlag{Name: "var", Category: common, Usage: "set a variable of the file: `NAME=VALUE`; may repeat (OBOLCTL_VAR_NAME)"},
+		&cli.StringSliceFlag{Name: "var-file", Category: common, Usage: "read variables from `FILE`; may repeat"},
+		&cli.DurationFlag{Name: "lock-timeout", Category: common, Value: 30 * time.Second, Usage: "how long to wait for another run on this site"},
 		&cli.BoolFlag{Name: "json", Category: common, Usage: "write JSON"},
 		&cli.BoolFlag{Name: "no-color", Category: common, Usage: "no color (NO_COLOR)"},
-		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: common, Usage: "say everything"},
+		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: common, Usage: "say everything, uncut"},
 		&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Category: common, Usage: "say only what needs somebody"},
 	}
 }
@@ -60,17 +60,24 @@ func optionsOf(c *cli.Context, p process) options {
 	if len(o.files) == 0 {
 		o.files = []string{offerfile.DefaultPath}
 	}
-	if o.stateDir == "" {
-		o.stateDir = p.defaultStateDir()
-	}
+	o.stateDir = p.stateDirOr(o.stateDir)
 	return o
 }
 
 // looseOptions reads what matters to an error message from a command line that
 // may be wrong.
 func looseOptions(p process) options {
-	has := func(name string) bool { return slices.Contains(p.args, "-"+name) || slices.Contains(p.args, "--"+name) }
+	has := func(name string) bool {
+		return slices.ContainsFunc(p.args, func(arg string) bool {
+			return isFlag(arg) && strings.TrimSuffix(strings.TrimLeft(arg, "-"), "=true") == name
+		})
+	}
 	return options{json: has("json"), noColor: has("no-color") || p.getenv("NO_COLOR") != ""}
+}
+
+// errStyle is the style of what goes to stderr.
+func (o options) errStyle(p process) view.Style {
+	return view.Style{Color: p.errColor && !o.noColor}
 }
 
 func (o options) style(p process) view.Style {
@@ -103,7 +110,11 @@ func (p process) home() string {
 	return h
 }
 
-func (p process) defaultStateDir() string {
+// stateDirOr gives the folder of all sites' state, unless another was said.
+func (p process) stateDirOr(said string) string {
+	if said != "" {
+		return said
+	}
 	if dir := p.getenv("OBOLCTL_STATE_DIR"); dir != "" {
 		return dir
 	}

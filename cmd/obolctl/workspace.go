@@ -60,7 +60,10 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 
 // open opens the memory of a site, and the hands on the host.
 func (w *workspace) open(site string) error {
-	var err error
+	err := offer.CheckName(site)
+	if err != nil {
+		return misuse("a site names a folder, units and labels: %v", err)
+	}
 	if w.site, err = state.Open(w.stateDir, site); err != nil {
 		return err
 	}
@@ -126,12 +129,9 @@ func (w *workspace) load() offerfile.Diagnostics {
 
 // declare makes the declared set: ports assigned, specs rendered.
 func (w *workspace) declare(ctx context.Context) error {
-	if w.memory.Holder != "" && w.memory.Holder != w.holder {
-		return nil // told, with the remedy, by whoever goes on
-	}
 	host, _ := w.host.Look(ctx, nil)
 	offers := offer.AssignPorts(w.file.Offers, w.ports(), host.Taken)
-	specs, err := w.render(offers)
+	specs, err := w.render(offers, w.file.Dir)
 	if err != nil {
 		return err
 	}
@@ -149,8 +149,10 @@ func (w *workspace) declare(ctx context.Context) error {
 
 // render makes the specs of offers. A problem with any is an error: an offer
 // without specs must not be taken for one that should go.
-func (w *workspace) render(offers []offer.Offer) ([]resource.Spec, error) {
-	specs, problems := render.Specs(offers, render.Env{Site: w.site.Name(), Holder: w.holder, Overlay: w.overlay})
+// Overlays lie in dir.
+func (w *workspace) render(offers []offer.Offer, dir string) ([]resource.Spec, error) {
+	overlay := func(folder string) (fs.FS, error) { return openOverlay(dir, folder) }
+	specs, problems := render.Specs(offers, render.Env{Site: w.site.Name(), Holder: w.holder, Overlay: overlay})
 	var errs error
 	for _, p := range problems {
 		errs = errors.Join(errs, fmt.Errorf("%s:%d: %s: %s", p.At.File, p.At.Line, p.Address, p.Text))
@@ -171,10 +173,11 @@ func (w *workspace) ports() map[offer.Key]int {
 	return ports
 }
 
-// overlay opens the folder of an overlay, closed against what is outside of it.
-func (w *workspace) overlay(folder string) (fs.FS, error) {
+// openOverlay opens the folder of an overlay, closed against what is outside of
+// it.
+func openOverlay(dir, folder string) (fs.FS, error) {
 	if !filepath.IsAbs(folder) {
-		folder = filepath.Join(w.file.Dir, folder)
+		folder = filepath.Join(dir, folder)
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
@@ -188,7 +191,7 @@ func (w *workspace) connect() error {
 	if w.kube != nil {
 		return nil
 	}
-	w.kubeconfig, w.context = w.chooseCluster()
+	w.kubeconfig, w.context = w.chooseCluster(w.memory, w.file)
 	var err error
 	w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version})
 	return err
@@ -197,20 +200,20 @@ func (w *workspace) connect() error {
 // chooseCluster gives the kubeconfig and context: of the command line, the
 // file, what was accepted, the environment, the Obol Stack, and kubectl, in
 // this order.
-func (w *workspace) chooseCluster() (path, name string) {
+func (w *workspace) chooseCluster(m plan.Memory, f *offerfile.File) (path, name string) {
 	path, name = w.options.kubeconfig, w.options.context
-	if w.file != nil {
+	if f != nil {
 		if path == "" {
-			path = w.file.Cluster.Kubeconfig
+			path = f.Cluster.Kubeconfig
 		}
 		if name == "" {
-			name = w.file.Cluster.Context
+			name = f.Cluster.Context
 		}
 	}
-	if path == "" && w.file == nil && w.memory.Kubeconfig != "" {
-		path = w.memory.Kubeconfig
+	if path == "" && f == nil && m.Kubeconfig != "" {
+		path = m.Kubeconfig
 		if name == "" {
-			name = w.memory.Context
+			name = m.Context
 		}
 	}
 	if path == "" {

@@ -262,6 +262,25 @@ func TestWatchStartsWhatDied(t *testing.T) {
 	})
 }
 
+// TestWatchDoesWhatIsDueInAFullRound has a gateway die while the gateways are
+// started and the first round is due.
+func TestWatchDoesWhatIsDueInAFullRound(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.starting = 10 * time.Second
+		due := make(chan resource.ID)
+		go func() {
+			time.Sleep(2 * time.Second)
+			due <- gateway("a")
+		}()
+		watchFor(t, 30*time.Second, s, converge.Options{Due: due})
+		if diff := cmp.Diff([]string{"0s start", "10s round"}, s.log); diff != "" {
+			t.Errorf("what was done (-want +got):\n%s", diff)
+		}
+	})
+}
+
 // TestWatchWithoutAnAPIServer keeps gateways alive while the wait goes on, and
 // converges in the moment in which it answers.
 func TestWatchWithoutAnAPIServer(t *testing.T) {

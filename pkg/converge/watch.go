@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -38,7 +39,7 @@ type Options struct {
 // done next. It goes on after errors, until ctx is done: then it waits for what
 // runs, and returns ctx.Err().
 func Watch(ctx context.Context, s Site, opt Options) error {
-	w := watch{site: s, ended: opt.Ended, interval: opt.Interval, done: make(chan work), api: make(chan error)}
+	w := watch{site: s, ended: opt.Ended, interval: opt.Interval, done: make(chan work, 1), api: make(chan error, 1)}
 	if w.interval <= 0 {
 		w.interval = defaultInterval
 	}
@@ -78,6 +79,7 @@ type watch struct {
 	ended    func(Result, error)
 	interval time.Duration
 
+	all     sync.WaitGroup
 	done    chan work   // what ran and is over
 	api     chan error  // how a wait for the API server went
 	running bool        // something that changes the site
@@ -115,14 +117,14 @@ func (w *watch) next(ctx context.Context) {
 
 func (w *watch) start(ctx context.Context, todo work) {
 	w.running = true
-	go func() {
+	w.all.Go(func() {
 		if todo.early {
 			todo.err = w.site.StartGateways(ctx)
 		} else {
 			todo.res, todo.err = w.site.Round(ctx, todo.ids)
 		}
 		w.done <- todo
-	}()
+	})
 }
 
 // came takes what ran, and says when to look again.
@@ -149,14 +151,14 @@ func (w *watch) came(ctx context.Context, did work) {
 // waitAPI waits for the API server beside all else, after a pause.
 func (w *watch) waitAPI(ctx context.Context, pause time.Duration) {
 	w.waiting = true
-	go func() {
+	w.all.Go(func() {
 		select {
 		case <-ctx.Done():
 			w.api <- ctx.Err()
 		case <-time.After(pause):
 			w.api <- w.site.WaitAPI(ctx)
 		}
-	}()
+	})
 }
 
 // answered runs a round when the API server answers. When it does not, the wait
@@ -176,13 +178,12 @@ func (w *watch) answered(ctx context.Context, err error) {
 
 // drain waits for what runs, and tells of a round that was cut short.
 func (w *watch) drain() {
-	if w.running {
-		if did := <-w.done; !did.early {
-			did.res.Early = w.early
-			w.ended(did.res, did.err)
-		}
+	w.all.Wait()
+	if !w.running {
+		return
 	}
-	if w.waiting {
-		<-w.api
+	if did := <-w.done; !did.early {
+		did.res.Early = w.early
+		w.ended(did.res, did.err)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -186,6 +187,11 @@ func TestWebsocket(t *testing.T) {
 		return err != nil
 	})
 	say("still here")
+	select {
+	case err := <-s.done:
+		t.Fatalf("Serve = %v while a conversation goes on", err)
+	case <-time.After(100 * time.Millisecond): // a gateway that does not wait would have ended by then
+	}
 	conn.Close()
 	if err := <-s.done; err != nil {
 		t.Errorf("Serve = %v", err)

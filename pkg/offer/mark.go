@@ -53,6 +53,10 @@ type Tombstone struct {
 	UID     string    `json:"uid,omitempty"` // of the ServiceOffer that was deleted, when one was seen
 	Reason  string    `json:"reason,omitempty"`
 	Block   string    `json:"block,omitempty"` // the source text that a typed delete took out of the file
+
+	// Standalone says that the offer had nothing in the cluster, so that for
+	// its sake none is asked.
+	Standalone bool `json:"standalone,omitempty"`
 }
 
 // A Drain keeps an offer from selling until it is undrained.

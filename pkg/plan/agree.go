@@ -133,6 +133,7 @@ func tombstone(in Input, s *subject, a Agreement) offer.Tombstone {
 	if t.Origin == "" {
 		t.Origin = offer.FromFile
 	}
+	t.Standalone = s.accepted != nil && s.accepted.Standalone && in.World.Seen[s.id(resource.ServiceOffer)].Presence != resource.Present
 	if obj := in.World.Seen[s.id(resource.ServiceOffer)].Object; obj != nil {
 		t.UID = obj.UID
 	}

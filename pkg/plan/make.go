@@ -70,8 +70,9 @@ func (p *planner) changes(s *subject) []Change {
 	p.rule(s, steps)
 	var plain, decide []Step
 	asked := map[resource.ID]bool{}
+	whole := s.accepted == nil && slices.ContainsFunc(steps, func(st Step) bool { return st.ID == s.main() && st.makes() && st.decision() })
 	for _, step := range steps {
-		waits := step.makes() && slices.ContainsFunc(step.Needs, func(id resource.ID) bool { return asked[id] })
+		waits := step.makes() && (whole || slices.ContainsFunc(step.Needs, func(id resource.ID) bool { return asked[id] }))
 		if step.decision() || step.Withheld || waits {
 			decide = append(decide, step)
 			asked[step.ID] = true
@@ -108,7 +109,7 @@ func (p *planner) steps(s *subject) []Step {
 
 // main is the resource that the offer is sold by.
 func (s *subject) main() resource.ID {
-	if o := s.offer(); o != nil && o.Standalone {
+	if o := s.offer(); o != nil && o.Standalone || o == nil && s.tomb != nil && s.tomb.Standalone {
 		return s.id(resource.GatewayKind)
 	}
 	return s.id(resource.ServiceOffer)
@@ -167,7 +168,7 @@ func (p *planner) rule(s *subject, steps []Step) {
 	stuck := map[resource.ID]Action{}
 	for i := range steps {
 		st := &steps[i]
-		if st.makes() && !st.Withheld {
+		if (st.makes() || st.Action == Delete) && !st.Withheld {
 			st.waitFor(stuck)
 		}
 		if st.Action == Block || st.Withheld && st.makes() {

@@ -41,8 +41,8 @@ func (p Policy) withholds(k offer.Key, s Step) bool {
 	if s.Action == Undrain && p.undrains(k) {
 		return false
 	}
-	if s.Cause == OtherHolder && s.Action != Stop {
-		return p.Mode != Attended || !p.TakeOver || p.declines(k)
+	if s.Cause == OtherHolder {
+		return s.Action != Stop && (p.Mode != Attended || !p.TakeOver || p.declines(k))
 	}
 	if s.decision() {
 		switch p.Mode {
@@ -62,10 +62,10 @@ func (p Policy) withholds(k offer.Key, s Step) bool {
 	return s.Class != Restore
 }
 
-// enforces reports whether a step brings a tombstone, a drain or a loss of the
-// holder into force, which needs nobody's consent.
+// enforces reports whether a step brings a tombstone or a drain into force,
+// which needs nobody's consent.
 func (s Step) enforces() bool {
-	return s.Cause == Tombstoned || s.Cause == DrainedLive || s.Action == Drain || s.Cause == OtherHolder && s.Action == Stop
+	return s.Cause == Tombstoned || s.Cause == DrainedLive || s.Action == Drain
 }
 
 // weight orders actions: what a person must see first comes first.

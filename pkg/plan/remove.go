@@ -33,9 +33,10 @@ func (p *planner) bury(s *subject) []Step {
 }
 
 // orphan plans an object that bears our mark and that nothing here knows of: the
-// state was lost, or the object was copied.
+// state was lost, or the object was copied. Where nothing was accepted and
+// nobody is there, nothing tells what should be.
 func (p *planner) orphan(s *subject) []Step {
-	if p.Want == nil && p.Memory.Accepted == nil {
+	if p.Memory.Accepted == nil && (p.Want == nil || p.Policy.Mode == Unattended) {
 		p.notes = append(p.notes, fmt.Sprintf("%s bears this site's mark, and nothing accepted here knows it", s.main()))
 		return nil
 	}
@@ -71,7 +72,9 @@ func (p *planner) remove(s *subject, cause Cause, why string) []Step {
 			}
 		}
 		steps = append(steps, step)
-		before = append(before[:len(before):len(before)], id)
+		if step.Class != Takeover { // what is ours does not wait for what is somebody else's
+			before = append(before[:len(before):len(before)], id)
+		}
 	}
 	return steps
 }

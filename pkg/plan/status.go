@@ -56,8 +56,8 @@ func (p *planner) status(s *subject) OfferStatus {
 	if st.Offer != nil && st.Offer.HasGateway() {
 		st.Gateway = p.World.Seen[s.id(resource.GatewayKind)].Gateway
 		if st.Offer.Standalone && st.Gateway != nil {
-			sells := st.Gateway.Answering && st.Gateway.Healthy
-			st.Ready, st.Sellable = &sells, &sells
+			sells := false // a standalone gateway of this release charges nothing, so it sells nothing
+			st.Sellable = &sells
 		}
 	}
 	return st

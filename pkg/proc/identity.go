@@ -31,35 +31,49 @@ func bootID() (string, error) {
 // gone tells whether an error of /proc/PID means that the process ended.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
 
-// observed reads which process has the PID now. Nil when there is none; a
-// zombie is none, since it only waits to be reaped.
-func observed(pid int, boot string) (*resource.Identity, error) {
-	dir := "/proc/" + strconv.Itoa(pid)
-	stat, err := os.ReadFile(dir + "/stat")
+// started reads when the process that has the PID now was started: field 22 of
+// its stat, which everybody may read. False when there is none.
+func started(pid int) (ticks uint64, ok bool, err error) {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if gone(err) {
+		return 0, false, nil
+	}
 	if err != nil {
-		if gone(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("cannot identify process %d: %v", pid, err)
+		return 0, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
 	}
 	// The second field is the name in parentheses, and may hold anything.
 	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 	if len(fields) < 20 {
-		return nil, fmt.Errorf("cannot identify process %d: its stat has %d fields", pid, len(fields))
+		return 0, false, fmt.Errorf("cannot identify process %d: its stat has %d fields", pid, len(fields))
 	}
-	if fields[0] == "Z" || fields[0] == "X" {
-		return nil, nil
+	if ticks, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
+		return 0, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
 	}
-	ticks, err := strconv.ParseUint(fields[19], 10, 64)
+	return ticks, true, nil
+}
+
+// executable reads what the process that has the PID now was started from.
+// False when there is none; a zombie has no executable any more.
+func executable(pid int) (exe unix.Stat_t, ok bool, err error) {
+	err = unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &exe)
+	if gone(err) {
+		return exe, false, nil
+	}
 	if err != nil {
-		return nil, fmt.Errorf("cannot identify process %d: %v", pid, err)
+		return exe, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
 	}
-	var exe unix.Stat_t
-	if err := unix.Stat(dir+"/exe", &exe); err != nil {
-		if gone(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("cannot identify process %d: %v", pid, err)
+	return exe, true, nil
+}
+
+// observed reads who has the PID now; nil when nobody has.
+func observed(pid int, boot string) (*resource.Identity, error) {
+	ticks, ok, err := started(pid)
+	if !ok {
+		return nil, err
+	}
+	exe, ok, err := executable(pid)
+	if !ok {
+		return nil, err
 	}
 	return &resource.Identity{BootID: boot, PID: pid, StartTicks: ticks, ExeDevice: exe.Dev, ExeInode: exe.Ino}, nil
 }
@@ -69,15 +83,20 @@ func same(a, b resource.Identity) bool {
 	return a.BootID == b.BootID && a.PID == b.PID && a.StartTicks == b.StartTicks && a.ExeDevice == b.ExeDevice && a.ExeInode == b.ExeInode
 }
 
-// alive tells whether the process of an identity still runs. An error means
-// that nobody can say.
-func alive(id resource.Identity) (bool, error) {
-	boot, err := bootID()
-	if err != nil || boot != id.BootID {
+// alive tells whether the process of an identity still runs, in the boot that
+// is named. An error means that nobody can say. A stranger that has the PID
+// now is told by its start time, since another account's executable may not be
+// read.
+func alive(id resource.Identity, boot string) (bool, error) {
+	if id.BootID != boot {
+		return false, nil
+	}
+	ticks, ok, err := started(id.PID)
+	if !ok || ticks != id.StartTicks {
 		return false, err
 	}
-	now, err := observed(id.PID, boot)
-	return now != nil && same(*now, id), err
+	exe, ok, err := executable(id.PID)
+	return ok && exe.Dev == id.ExeDevice && exe.Ino == id.ExeInode, err
 }
 
 // strays finds processes of this account that run as gateways of Dir, by the
@@ -159,11 +178,14 @@ func grab(id resource.Identity) (*handle, error) {
 		return nil, errors.Join(fmt.Errorf("cannot open process %d: %v", id.PID, err), unix.Close(fd))
 	}
 	h := &handle{os.NewFile(uintptr(fd), "pidfd")}
+	boot, err := bootID()
 	// Whoever is checked now is who the handle means, unless that has ended
 	// since the PID was looked up: then the handle says so.
-	ours, err := alive(id)
-	if err == nil && (!ours || h.ended()) {
-		err = errGone
+	if err == nil {
+		var ours bool
+		if ours, err = alive(id, boot); err == nil && (!ours || h.ended()) {
+			err = errGone
+		}
 	}
 	if err != nil {
 		h.close()

@@ -176,7 +176,7 @@ func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
 		return resource.Sighting{Why: fmt.Sprintf("cannot read the gateway's record: %v", err)}
 	}
 	if record != nil {
-		lives, err := g.lives(record.Identity)
+		lives, err := alive(record.Identity, g.boot)
 		if err != nil {
 			return resource.Sighting{Why: err.Error()}
 		}
@@ -192,14 +192,6 @@ func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
 		return g.stray(ctx, dir, stray)
 	}
 	return g.absent(dir, record)
-}
-
-func (g *glance) lives(id resource.Identity) (bool, error) {
-	if id.BootID != g.boot {
-		return false, nil
-	}
-	now, err := observed(id.PID, g.boot)
-	return now != nil && same(*now, id), err
 }
 
 // present tells of a gateway whose process is the one of its record.

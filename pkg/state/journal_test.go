@@ -184,6 +184,19 @@ func TestJournalOfARealRun(t *testing.T) {
 	must(t, tx.Close())
 }
 
+// TestJournalBegunAgain leaves a delete undone and creates instead, in a second
+// beginning of the same run: the end is that of the create.
+func TestJournalBegunAgain(t *testing.T) {
+	t.Parallel()
+	s := openSite(t, t.TempDir())
+	tx := lock(t, s)
+	must(t, tx.Journal().Begin(step(sold, plan.Delete)), tx.Journal().Begin(step(sold, plan.Create)), tx.Journal().End(seen(sold, "u1")))
+	if got := memory(t, s); got.Made[sold] != "u1" || len(got.Unfinished) != 0 {
+		t.Errorf("made %v, unfinished %v", got.Made, got.Unfinished)
+	}
+	must(t, tx.Close())
+}
+
 // TestJournalIsFoldedInOnce puts a journal back that was folded in before what
 // it made was removed again: a kill just before its removal leaves that.
 func TestJournalIsFoldedInOnce(t *testing.T) {

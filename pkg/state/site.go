@@ -6,7 +6,7 @@
 //	accepted/000007.json   what a person agreed to; the last ten
 //	marks.json             tombstones, drains, open money decisions
 //	journal.jsonl          what the present run does, or what a killed one did
-//	history.jsonl          what happened, for people
+//	history.jsonl          what happened, for people; history.old.jsonl is the part before
 //	lock                   held while a run writes; names who holds it
 //
 // Reading takes no lock. Writing is done through a [Tx], which is the lock.

@@ -4,7 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // Counts are the numbers of a plan, or of what came of it. They count steps;
@@ -27,8 +29,15 @@ type Counts struct {
 	Unchanged int `json:"unchanged"`
 }
 
-// Count gives the numbers of a plan. A change without steps counts as one.
+// Count gives the numbers of a plan. A change without steps counts as one, and
+// what several offers share, such as a namespace, once.
 func Count(p plan.Plan) Counts {
+	type shared struct {
+		id     resource.ID
+		fate   fate
+		action plan.Action
+	}
+	first := map[shared]offer.Key{}
 	c := Counts{Unchanged: p.Unchanged}
 	for _, change := range p.Changes {
 		for _, part := range split(change) {
@@ -36,6 +45,11 @@ func Count(p plan.Plan) Counts {
 				c.add(part.fate, part.action)
 			}
 			for _, s := range part.steps {
+				same := shared{s.ID, part.fate, s.Action}
+				if of, ok := first[same]; ok && of != change.Key {
+					continue
+				}
+				first[same] = change.Key
 				c.add(part.fate, s.Action)
 			}
 		}

@@ -2,6 +2,7 @@ package view
 
 import (
 	"io"
+	"strings"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 )
@@ -38,11 +39,16 @@ func FaultJSON(w io.Writer, f Fault) error {
 	return err
 }
 
-// FaultText writes a fault for a person.
+// FaultText writes a fault for a person. What its summary has after the first
+// line, such as text to copy, is left as it is.
 func FaultText(w io.Writer, f Fault, s Style) error {
 	p := &page{Style: s}
-	head := []span{{text: "Error: ", tone: bad}, {text: f.Summary, tone: bold}}
+	summary, rest, _ := strings.Cut(f.Summary, "\n")
+	head := []span{{text: "Error: ", tone: bad}, {text: summary, tone: bold}}
 	p.aligned(0, span{text: place(offer.Source{File: f.File, Line: f.Line}), tone: dim}, head...)
+	for line := range strings.Lines(rest) {
+		p.row(0, text(strings.TrimRight(line, "\r\n")))
+	}
 	p.lines(2, plain, f.Detail)
 	return p.to(w)
 }

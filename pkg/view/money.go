@@ -46,8 +46,8 @@ func publicURL(o offer.Offer, public string) string {
 	switch {
 	case o.Hostname != "" && !o.Standalone:
 		return "https://" + o.Hostname
-	case o.Standalone:
-		public = o.Gateway.PublicURL
+	case o.Standalone: // its gateway has all paths
+		return o.Gateway.PublicURL
 	}
 	if public == "" {
 		return ""

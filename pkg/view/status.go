@@ -79,6 +79,8 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"|", "drained", care}
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
+	case o.Sellable == nil && o.Live == resource.Present:
+		return stand{"=", "in place", plain} // nothing says whether it sells
 	case o.Sellable == nil && o.Live != resource.Absent:
 		return stand{"?", "unknown", bad}
 	case sells:

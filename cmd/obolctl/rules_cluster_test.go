@@ -1,0 +1,58 @@
+//go:build cluster
+
+package main_test
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRule12_DoneMeansDone applies one offer of each type, as a user who has no
+// more than the offered role. What comes after has nothing to do, and the audit
+// log bears it out.
+func TestRule12_DoneMeansDone(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	agent := s.ns + "-quant"
+	s.agent(agent, wallet)
+	s.declare(
+		s.weather("weather", "0.01"), s.model("qwen", "0.5"), s.notes("notes", "0.01"), quant(agent),
+		`demo "hello" {
+  name      = "hello"
+  namespace = "`+s.ns+`-demo"
+  price     = { per_request = "0.0001" }
+}
+tombstone "http" "old" {
+  namespace = "`+s.ns+`"
+}`)
+	first := s.apply(0)
+	same(t, "applied", first.lines(),
+		"create Deployment/shop-demo/hello", "create EndpointSlice/shop/qwen", "create Namespace/shop", "create Namespace/shop-demo",
+		"create Service/shop-demo/hello", "create Service/shop/qwen",
+		"create ServiceOffer/agent-shop-quant/shop-quant", "create ServiceOffer/shop-demo/hello", "create ServiceOffer/shop/qwen", "create ServiceOffer/shop/weather",
+		"start Gateway/shop/notes", "start Gateway/shop/qwen")
+	if got := s.price("weather"); got != "0.01" {
+		t.Errorf("the price is %v", got)
+	}
+	if !s.answers("qwen") || !s.answers("notes") || s.gateways() != 2 {
+		t.Errorf("gateways do not answer: %d run", s.gateways())
+	}
+
+	mark := shared.Mark(t)
+	again := s.apply(0)
+	same(t, "applied again", again.lines())
+	sum := again.summary(t)
+	if sum.Writes != 0 || sum.UnchangedDigest == nil || !sum.Complete {
+		t.Errorf("summary of nothing: %+v", sum)
+	}
+	same(t, "converged", s.converge(0).lines())
+	same(t, "planned", s.plan(0, "--detailed-exitcode").lines())
+	for _, r := range shared.Audit(t, mark, "obolctl/") {
+		if strings.Contains(r.URI, s.ns) && (r.Writes() || r.User != "obolctl") {
+			t.Errorf("%s: %s %s", r.User, r.Verb, r.URI)
+		}
+	}
+	if s.gateways() != 2 {
+		t.Errorf("%d gateways run", s.gateways())
+	}
+}
