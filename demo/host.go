@@ -72,7 +72,7 @@ func startModelServer(ctx context.Context, s *stage) error {
 	if err != nil {
 		return fmt.Errorf("the model server did not start: %w", err)
 	}
-	variable := "OBOLCTL_VAR_model_server=" + strings.TrimSpace(url)
+	variable := "OBOLCTL_VAR_MODEL_SERVER=" + strings.TrimSpace(url)
 	s.env = append(s.env, variable)
 	s.prompt("export " + variable)
 	return nil

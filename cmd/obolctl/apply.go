@@ -46,7 +46,7 @@ func (w *workspace) apply(ctx context.Context, r request) error {
 	} else if err := w.agree(ctx, &r, &in, &pl); err != nil {
 		return err
 	}
-	tx, err := w.site.Lock(ctx, r.command, w.lockTimeout)
+	tx, err := w.lock(ctx, r.command)
 	if err != nil {
 		return err
 	}
@@ -73,9 +73,7 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 	run.start()
 	run.parallelism = r.parallelism
 	set, marks := plan.Agreed(in, pl, r.agreement)
-	if err := run.accept(set, marks, r.agreement.By); err != nil {
-		return err
-	}
+	run.accord = &accord{set, marks, r.agreement.By}
 	failed, err := run.carryOut(ctx)
 	if err == nil && r.wait > 0 {
 		run.waitSellable(ctx, r.wait)
@@ -95,11 +93,11 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 			return err
 		}
 	}
-	if r.policy.Mode == plan.AutoApprove || pl.Idle() {
+	if r.policy.Mode == plan.AutoApprove || settled(*pl) {
 		return plan.Guard(*in, *pl, r.consent)
 	}
-	if !w.terminal {
-		return misuse("there is nobody to ask: say --auto-approve, or give a plan file")
+	if err := w.canAgree(*r); err != nil {
+		return err
 	}
 	ask := w.asker(ctx)
 	if n := plan.Deleted(*pl); r.consent.Deletes == 0 && plan.Guard(*in, *pl, r.consent) != nil && n > 0 {
@@ -116,7 +114,7 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 		return err
 	}
 	in.Policy = r.policy
-	if *pl = plan.Make(*in); pl.Idle() {
+	if *pl = plan.Make(*in); settled(*pl) {
 		return nil
 	}
 	answer, err := ask("Apply this? Only \"yes\" is taken for one: ")
@@ -129,6 +127,18 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 	return nil
 }
 
+// settled reports whether a plan asks for no yes: nothing of it may be done now,
+// nor, since it could not be seen, later.
+func settled(p plan.Plan) bool { return p.Idle() && p.Complete }
+
+// canAgree refuses a run that asks when there is nobody to answer.
+func (w *workspace) canAgree(r request) error {
+	if r.policy.Mode == plan.Attended && r.file == nil && !w.terminal {
+		return misuse("there is nobody to ask: say --auto-approve, or give a plan file")
+	}
+	return nil
+}
+
 // askDecisions asks about each change that somebody else than the file brought
 // about. What is not answered with yes is withheld.
 func askDecisions(ask func(string) (string, error), r *request, pl plan.Plan) error {
@@ -137,7 +147,7 @@ func askDecisions(ask func(string) (string, error), r *request, pl plan.Plan) er
 		if c.Withheld || !c.Decision() {
 			continue
 		}
-		answer, err := ask(fmt.Sprintf("%s: %s. %s it? [y/N] ", c.Address, c.Why, title(string(c.Action))))
+		answer, err := ask(fmt.Sprintf("%s: %s. %s [y/N] ", c.Address, c.Why, question(c.Action)))
 		if err != nil {
 			return err
 		}
@@ -182,4 +192,9 @@ func (w *workspace) asker(ctx context.Context) func(question string) (string, er
 	}
 }
 
-func title(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+func question(a plan.Action) string {
+	if a == plan.TakeOver {
+		return "Take it over?"
+	}
+	return strings.ToUpper(string(a[:1])) + string(a[1:]) + " it?"
+}

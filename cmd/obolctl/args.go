@@ -58,6 +58,9 @@ func parse(app *cli.App, args []string) (line, error) {
 		}
 		l.flags = append(l.flags, "--"+f.Names()[0]+"="+value)
 	}
+	if slices.Contains(l.words, "") {
+		return l, misuse("an argument is empty: is a variable of your shell not set?")
+	}
 	return l, l.complete(app)
 }
 

@@ -81,7 +81,7 @@ func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int
 		code, err = exitNoAPI, exitError{exitNoAPI, err.Error()}
 	case err != nil:
 		return exitFailed, err
-	case slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }), !res.Plan.Complete:
+	case slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }), !res.Plan.Complete, res.Plan.Blocked():
 		code = exitFailed
 	case res.Plan.Waiting() > 0 || k.w.accepted() == nil:
 		code = exitWaiting
@@ -184,7 +184,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return err
 		}
 		pl := plan.Make(in)
-		if pl.Cluster.UID != "" && slices.ContainsFunc(pl.Changes, func(c plan.Change) bool { return c.Cause == plan.OtherCluster }) {
+		if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
 			return fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)
 		}
 		if err := tx.SetMarks(in.Memory.Marks); err != nil {
@@ -192,7 +192,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		}
 		shown := pl
 		if hostOnly {
-			shown = only(pl, func(s plan.Step) bool { return s.ID.Home() == resource.Host && s.Action != plan.Block })
+			shown = only(pl, withoutCluster)
 			shown.Decisions, shown.Complete = 0, true
 		}
 		if hostOnly && len(shown.Changes) == 0 {
@@ -212,6 +212,14 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 	return res, err
 }
 
+// withoutCluster picks what is done on the host while nobody knows how the
+// cluster is: gateways start, but one that is to go serves buyers until the
+// offer that names it is gone.
+func withoutCluster(s plan.Step) bool {
+	inCluster := func(id resource.ID) bool { return id.Home() == resource.Cluster }
+	return s.ID.Home() == resource.Host && s.Action != plan.Block && (s.Action != plan.Delete || !slices.ContainsFunc(s.Needs, inCluster))
+}
+
 // look sees what a round needs. Without an accepted set only the tombstones and
 // drains of a file that parses count.
 func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (plan.Input, error) {
@@ -222,7 +230,10 @@ func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (pl
 	var in plan.Input
 	var err error
 	if hostOnly {
-		in, _, err = k.w.lookHost(ctx)
+		var gateways []resource.ID
+		if in, gateways, err = k.w.input(); err == nil {
+			k.w.lookHost(ctx, &in, gateways)()
+		}
 	} else if in, err = k.w.look(ctx); err == nil {
 		in = k.w.rehearse(ctx, in)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -39,7 +40,7 @@ func deleteCommand(p process) *cli.Command {
 	}
 }
 
-// An edited file, as it was.
+// An original is an edited file, as it was.
 type original struct {
 	path string
 	data []byte
@@ -59,45 +60,84 @@ func edit(e offerfile.Edit) (original, error) {
 	return original{e.Path, data, info.Mode().Perm()}, durable.WriteFile(e.Path, e.Data, info.Mode().Perm())
 }
 
-// back puts a file back as it was, when nothing was agreed to.
-func (o original) back(err error) error {
-	if o.path == "" || !errors.Is(err, errDeclined) {
-		return err
+// back puts files back as they were, the last one first.
+func back(was []original) error {
+	var errs error
+	for _, o := range slices.Backward(was) {
+		errs = errors.Join(errs, durable.WriteFile(o.path, o.data, o.perm))
 	}
-	return errors.Join(err, durable.WriteFile(o.path, o.data, o.perm))
+	return errs
 }
 
+// deleted reports whether the site remembers that the offer is deleted.
+func (w *workspace) deleted(k offer.Key) (bool, error) {
+	m, err := w.site.Memory()
+	_, dead := m.Marks.Tombstone(k)
+	return dead, err
+}
+
+// delete puts tombstones into the file, and applies that. When it did not come
+// to an agreement, the file is put back as it was.
 func (w *workspace) delete(c *cli.Context, r request) error {
 	keys, err := w.targets(c.Args().Slice())
 	if err != nil {
 		return err
 	}
-	if len(keys) > 1 {
-		return misuse("%s means %d offers: delete them one by one", c.Args().First(), len(keys))
-	}
-	i := indexOf(w.want.Offers, keys[0])
-	if i < 0 {
-		return fmt.Errorf("%s is not declared in %s: there is nothing to delete", c.Args().First(), w.files[0])
-	}
-	e, err := w.file.ReplaceWithTombstone(w.want.Offers[i].Address, c.String("reason"))
-	if err != nil {
+	if err := w.sameHolder(r.policy.TakeOver); err != nil {
 		return err
 	}
-	if e.Data == nil {
-		return fmt.Errorf("%s:%d is a for_each, which only you can edit:\n\n  %s\n\n%s. Then add:\n\n%s\n\nand apply",
-			e.ByHand.At.File, e.ByHand.At.Line, e.ByHand.Was, e.ByHand.Advice, e.ByHand.Tombstone)
-	}
-	was, err := edit(e)
-	if err != nil {
+	if err := w.canAgree(r); err != nil {
 		return err
-	}
-	again, err := openFile(c.Context, c, w.process)
-	if err != nil {
-		return errors.Join(err, durable.WriteFile(was.path, was.data, was.perm))
 	}
 	r.policy.Targets = keys
-	r.agreement = plan.Agreement{By: w.user(), Deletes: offer.FromCommand, Blocks: map[offer.Key]string{keys[0]: e.Removed}}
-	return was.back(again.apply(c.Context, r))
+	r.agreement = plan.Agreement{By: w.user(), Deletes: offer.FromCommand, Blocks: map[offer.Key]string{}}
+	var was []original
+	again := w
+	for _, address := range c.Args().Slice() {
+		o, err := again.bury(address, c.String("reason"), r.agreement.Blocks)
+		if err != nil {
+			return errors.Join(err, back(was))
+		}
+		was = append(was, o)
+		if again, err = openFile(c.Context, c, w.process); err != nil {
+			return errors.Join(err, back(was))
+		}
+	}
+	err = again.apply(c.Context, r)
+	if dead, merr := w.deleted(keys[0]); merr != nil || dead {
+		return errors.Join(err, merr)
+	}
+	return errors.Join(err, back(was))
+}
+
+// bury writes a tombstone into the file in place of each offer at an address. It
+// gives the file as it was, and adds the text that it took out to blocks.
+func (w *workspace) bury(address, reason string, blocks map[offer.Key]string) (original, error) {
+	keys, err := w.find(address)
+	if err != nil {
+		return original{}, err
+	}
+	for _, k := range keys {
+		if indexOf(w.want.Offers, k) < 0 {
+			return original{}, fmt.Errorf("%s is not declared in %s: there is nothing to delete", w.addressOf(k), w.files[0])
+		}
+	}
+	a, err := offer.ParseAddress(address)
+	if err != nil {
+		return original{}, err
+	}
+	e, err := w.file.ReplaceWithTombstone(a, reason)
+	if err != nil {
+		return original{}, err
+	}
+	if e.Data == nil {
+		return original{}, fmt.Errorf("%s:%d is a for_each, which only you can edit:\n\n  %s\n\n%s. Then add:\n\n%s\n\nand apply",
+			e.ByHand.At.File, e.ByHand.At.Line, e.ByHand.Was, e.ByHand.Advice, e.ByHand.Tombstone)
+	}
+	for _, k := range keys {
+		blocks[k] = e.Removed
+	}
+	return edit(e)
 }
 
 func indexOf(offers []offer.Offer, k offer.Key) int {
@@ -133,13 +173,24 @@ func undeleteCommand(p process) *cli.Command {
 	}
 }
 
+// undelete puts an offer back into the file where its tombstone stands, and
+// applies that. When it did not come to an agreement, the file is put back.
 func (w *workspace) undelete(c *cli.Context, r request) error {
 	keys, err := w.targets(c.Args().Slice())
 	if err != nil {
 		return err
 	}
+	if len(keys) > 1 {
+		return misuse("%s means %d offers: undelete them one by one", c.Args().First(), len(keys))
+	}
+	if err := w.sameHolder(r.policy.TakeOver); err != nil {
+		return err
+	}
+	if err := w.canAgree(r); err != nil {
+		return err
+	}
 	tomb, marked := w.memory.Marks.Tombstone(keys[0])
-	var was original
+	var was []original
 	if w.buried(keys[0]) {
 		if !marked || tomb.Block == "" {
 			return fmt.Errorf("the text of %s is not known here any more: put its block back into %s where its tombstone stands, and apply", c.Args().First(), w.files[0])
@@ -148,28 +199,39 @@ func (w *workspace) undelete(c *cli.Context, r request) error {
 		if err != nil {
 			return err
 		}
-		if was, err = edit(e); err != nil {
+		o, err := edit(e)
+		if err != nil {
 			return err
 		}
+		was = append(was, o)
 	} else if !marked {
 		return fmt.Errorf("%s was not deleted here", c.Args().First())
 	}
+	err = w.revive(c, r, keys[0])
+	if dead, merr := w.deleted(keys[0]); merr != nil || !dead {
+		return errors.Join(err, merr)
+	}
+	return errors.Join(err, back(was))
+}
+
+// revive applies the file, in which a deleted offer is declared again.
+func (w *workspace) revive(c *cli.Context, r request, k offer.Key) error {
 	again, err := openFile(c.Context, c, w.process)
 	if err != nil {
-		return errors.Join(err, was.back(errDeclined))
+		return err
 	}
-	if indexOf(again.want.Offers, keys[0]) < 0 {
+	if indexOf(again.want.Offers, k) < 0 {
 		return fmt.Errorf("%s is not declared: put its block back into %s, and apply", c.Args().First(), w.files[0])
 	}
-	if tomb.Origin == offer.FromCommand { // typed away, and typed back
+	if tomb, _ := again.memory.Marks.Tombstone(k); tomb.Origin == offer.FromCommand { // typed away, and typed back
 		tomb.Origin = offer.FromFile
 		if err := again.locked(c.Context, "undelete", func(tx *state.Tx) error { return tx.SetMarks(again.memory.Marks.WithTombstone(tomb)) }); err != nil {
 			return err
 		}
 	}
-	r.policy.Targets, r.agreement.By = keys, w.user()
+	r.policy.Targets, r.agreement.By = []offer.Key{k}, w.user()
 	r.policy.Approve[plan.Revive] = true
-	return was.back(again.apply(c.Context, r))
+	return again.apply(c.Context, r)
 }
 
 // buried reports whether the file has a tombstone of the offer.

@@ -89,10 +89,20 @@ func openOffers(c *cli.Context, p process) (*workspace, []offer.Key, error) {
 	found = slices.Compact(found)
 	for _, k := range found {
 		if !slices.ContainsFunc(acc.Offers, func(o offer.Offer) bool { return o.Key() == k }) {
-			return nil, nil, fmt.Errorf("%s is not accepted here: there is nothing to drain", k)
+			return nil, nil, fmt.Errorf("%s is not accepted here: there is nothing to do for it", w.addressOf(k))
 		}
 	}
 	return w, found, nil
+}
+
+// lock takes the site's lock, and says for whom it waits.
+func (w *workspace) lock(ctx context.Context, command string) (*state.Tx, error) {
+	tx, err := w.site.Lock(ctx, command, 0)
+	if !errors.As(err, new(*state.LockedError)) || w.lockTimeout <= 0 {
+		return tx, err
+	}
+	w.say("%v: waiting for it, for up to %s", err, short(w.lockTimeout))
+	return w.site.Lock(ctx, command, w.lockTimeout)
 }
 
 // locked runs f under the site's lock, with the memory read anew.
@@ -101,6 +111,7 @@ func (w *workspace) locked(ctx context.Context, command string, f func(*state.Tx
 	if err != nil {
 		return err
 	}
+	w.fresh = false
 	if w.memory, err = w.site.Memory(); err == nil {
 		err = f(tx)
 	}

@@ -46,7 +46,7 @@ func initCommand(p process) *cli.Command {
 				return err
 			}
 			w.say("Wrote %s. Fill in your wallet and prices, then: obolctl validate, obolctl plan, obolctl apply.", path)
-			return nil
+			return w.answer("", map[string]any{"written": path})
 		},
 	}
 }
@@ -154,14 +154,12 @@ func validateCommand(p process) *cli.Command {
 			if err := diags.WriteText(w.stderr, w.style(p).Width, w.style(p).Color); err != nil {
 				return err
 			}
-			if w.json {
-				return json.NewEncoder(w.stdout).Encode(map[string]any{"format_version": "1.0", "valid": true, "offers": len(f.Offers), "sha256": f.SHA256})
-			}
+			offers := len(f.Offers) + len(f.Unknown)
+			text := fmt.Sprintf("Valid: %s, %s.\n", counted(offers, "offer"), counted(len(f.Tombstones), "tombstone"))
 			if w.quiet {
-				return nil
+				text = ""
 			}
-			_, err := fmt.Fprintf(w.stdout, "Valid: %d offers, %d tombstones.\n", len(f.Offers)+len(f.Unknown), len(f.Tombstones))
-			return err
+			return w.answer(text, map[string]any{"valid": true, "offers": offers, "tombstones": len(f.Tombstones), "sha256": f.SHA256})
 		},
 	}
 }
@@ -190,7 +188,7 @@ func fmtCommand(p process) *cli.Command {
 }
 
 func (w *workspace) format(paths []string, check, show bool) error {
-	would := false
+	changed := []string{}
 	for _, path := range paths {
 		src, err := os.ReadFile(path)
 		if err != nil {
@@ -203,10 +201,13 @@ func (w *workspace) format(paths []string, check, show bool) error {
 		if string(out) == string(src) {
 			continue
 		}
-		would = true
+		changed = append(changed, path)
 		text := path + "\n"
 		if show {
 			text = string(diff.Diff(path, src, path+" (canonical)", out))
+		}
+		if w.json {
+			text = ""
 		}
 		if _, err := fmt.Fprint(w.stdout, text); err != nil {
 			return err
@@ -222,10 +223,29 @@ func (w *workspace) format(paths []string, check, show bool) error {
 			return err
 		}
 	}
-	if check && would {
+	err := w.answer("", map[string]any{"changed": changed})
+	if err == nil && check && len(changed) > 0 {
 		return exitError{code: exitDrift}
 	}
-	return nil
+	return err
+}
+
+// answer writes data: a text for a person, or a document for a machine.
+func (w *workspace) answer(text string, doc map[string]any) error {
+	if w.json {
+		doc["format_version"] = "1.0"
+		return json.NewEncoder(w.stdout).Encode(doc)
+	}
+	_, err := fmt.Fprint(w.stdout, text)
+	return err
+}
+
+// counted is a number of things: 1 offer, 2 offers.
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
 
 func renderCommand(p process) *cli.Command {
@@ -235,6 +255,9 @@ func renderCommand(p process) *cli.Command {
 			"Examples:\n   obolctl render\n   obolctl render http.weather -o json\n\nExit codes: 0; 1 the file is not valid.",
 		Flags: []cli.Flag{&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "yaml", Usage: "yaml or json"}},
 		Action: func(c *cli.Context) error {
+			if o := c.String("output"); o != "yaml" && o != "json" {
+				return misuse("-o is yaml or json, not %q", o)
+			}
 			w, err := openFile(c.Context, c, p)
 			if err != nil {
 				return err
@@ -243,7 +266,7 @@ func renderCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
-			var docs []any
+			docs := []any{}
 			for _, s := range w.want.Specs {
 				if keys != nil && !slices.Contains(keys, s.Offer) {
 					continue
@@ -269,9 +292,6 @@ func (w *workspace) writeDocuments(docs []any, format string) error {
 		e := json.NewEncoder(w.stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(docs)
-	}
-	if format != "yaml" {
-		return misuse("-o is yaml or json, not %q", format)
 	}
 	for _, d := range docs {
 		data, err := yaml.Marshal(d)

@@ -77,7 +77,11 @@ func (w *workspace) restart(ctx context.Context, id resource.ID) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}
-	w.say("%s runs as process %d.", id, seen.Gateway.Identity.PID)
+	pid := seen.Gateway.Identity.PID
+	w.say("%s runs as process %d.", w.addressAt(id), pid)
+	if w.json {
+		return w.answer("", map[string]any{"id": id.String(), "pid": pid})
+	}
 	return nil
 }
 

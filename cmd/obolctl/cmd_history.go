@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -102,8 +101,7 @@ func stateCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintln(w.stdout, w.site.Dir())
-			return err
+			return w.answer(w.site.Dir()+"\n", map[string]any{"site": w.site.Name(), "folder": w.site.Dir()})
 		},
 	}
 	unlock := &cli.Command{
@@ -120,8 +118,7 @@ func stateCommand(p process) *cli.Command {
 				return err
 			}
 			if !locked {
-				_, err = fmt.Fprintln(w.stdout, "The lock is free.")
-				return err
+				return w.answer("The lock is free.\n", map[string]any{"locked": false})
 			}
 			return fmt.Errorf("process %d (%s) holds the lock since %s: let it finish, or end it", claim.PID, claim.Command, claim.Since.Format(time.RFC3339))
 		},
@@ -133,12 +130,8 @@ func versionCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "version", Usage: "the version of this build", Description: "Example:\n   obolctl version\n\nExit codes: 0.",
 		Action: func(c *cli.Context) error {
-			if c.Bool("json") {
-				_, err := fmt.Fprintf(p.stdout, "{\"format_version\":\"1.0\",\"version\":%q}\n", version)
-				return err
-			}
-			_, err := fmt.Fprintln(p.stdout, "obolctl "+version)
-			return err
+			w := &workspace{process: p, options: optionsOf(c, p)}
+			return w.answer("obolctl "+version+"\n", map[string]any{"version": version})
 		},
 	}
 }
@@ -169,17 +162,19 @@ func destroyCommand(p process) *cli.Command {
 			if err := w.apply(c.Context, r); err != nil {
 				return err
 			}
-			return w.tellRemains()
+			w.tellRemains()
+			return nil
 		},
 	}
 }
 
 // tellRemains says what destroy leaves alone.
-func (w *workspace) tellRemains() error {
-	w.say("What remains: namespaces, which others may use; the ConfigMap default/%s; and the state in %s, whose tombstones keep the offers deleted. To forget those too, remove that folder.",
-		w.serialName(), w.site.Dir())
-	_, err := os.Stat(w.site.Dir())
-	return err
+func (w *workspace) tellRemains() {
+	inCluster := ""
+	if w.memory.ClusterUID != "" {
+		inCluster = "namespaces, which others may use; the ConfigMap default/" + w.serialName() + "; and "
+	}
+	w.say("What remains: %sthe state in %s, whose tombstones keep the offers deleted. To forget those too, remove that folder.", inCluster, w.site.Dir())
 }
 
 func forgetCommand(p process) *cli.Command {

@@ -12,6 +12,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
@@ -205,6 +206,16 @@ func (w *workspace) addressOf(k offer.Key) string {
 		}
 	}
 	return k.String()
+}
+
+// addressAt names the offer that a resource belongs to.
+func (w *workspace) addressAt(id resource.ID) string {
+	for _, o := range w.known() {
+		if o.key.Namespace == id.Namespace && o.key.Name == id.Name {
+			return w.addressOf(o.key)
+		}
+	}
+	return id.String()
 }
 
 func (w *workspace) accepted() *plan.Set {

@@ -174,6 +174,7 @@ func (c *changing) reached() reached {
 	c.operator.t.Helper()
 	r := reached{Objects: map[string]string{}, Gateways: map[string]string{}, Marks: map[string]string{}}
 	for _, o := range c.objects() {
+		id := o.GetKind() + "/" + o.GetName()
 		meta := map[string]any{"labels": o.GetLabels(), "annotations": o.GetAnnotations()}
 		content := o.Object
 		for _, drop := range []string{"metadata", "status"} {
@@ -188,7 +189,7 @@ func (c *changing) reached() reached {
 			}
 		}
 		content["metadata"] = meta
-		r.Objects[o.GetKind()+"/"+o.GetName()] = c.bare(asJSON(content))
+		r.Objects[id] = c.bare(asJSON(content))
 	}
 	for _, g := range c.gateways() {
 		if !g.alive {
@@ -438,6 +439,9 @@ func TestRule11_KilledAtEachPoint(t *testing.T) {
 				t.Parallel()
 				killedThenApplied(t, whole.fillFrom(point), want)
 			})
+			if strings.HasPrefix(point, "before ") || strings.HasPrefix(point, "ended ") {
+				continue // to converge these are much the same as "made"
+			}
 			t.Run(point+" converge", func(t *testing.T) {
 				t.Parallel()
 				killedThenConverged(t, whole.fillFrom(point), want)

@@ -12,8 +12,9 @@ import (
 
 // crashPoint kills this very process at the point of a run that
 // OBOLCTL_CRASH_AT names, as a power cut would: at once, or a while later, as
-// in "begun+3ms". OBOLCTL_CRASH_LOG names a file that gets a line for each
-// point. Only tests build this.
+// in "begun+3ms". At OBOLCTL_STOP_AT it stops until it gets SIGCONT, and at
+// OBOLCTL_HANG_AT the step does not go on. OBOLCTL_CRASH_LOG names a file that
+// gets a line for each point. Only tests build this.
 func crashPoint(p process) func(string) {
 	at, delay, later := strings.Cut(p.getenv("OBOLCTL_CRASH_AT"), "+")
 	path := p.getenv("OBOLCTL_CRASH_LOG")
@@ -21,19 +22,22 @@ func crashPoint(p process) func(string) {
 	if later && err != nil {
 		panic("OBOLCTL_CRASH_AT: " + err.Error())
 	}
+	stop, hang := p.getenv("OBOLCTL_STOP_AT"), p.getenv("OBOLCTL_HANG_AT")
 	var mu sync.Mutex
 	return func(point string) {
-		mu.Lock()
-		defer mu.Unlock()
 		if path != "" {
+			mu.Lock()
 			logPoint(path, point)
+			mu.Unlock()
 		}
-		if point != at {
-			return
-		}
-		if later {
+		switch {
+		case point == stop:
+			_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		case point == hang:
+			select {}
+		case point == at && later:
 			time.AfterFunc(after, kill)
-		} else {
+		case point == at:
 			kill()
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/apply"
@@ -28,6 +29,7 @@ type execution struct {
 
 	before traffic // of the same process, in earlier runs
 
+	accord    *accord     // to be accepted before anything is changed; nil: nothing is
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
 	hostWrite int // processes started, stopped or reloaded
@@ -66,31 +68,58 @@ func (w *workspace) printer() view.Printer {
 	return view.NewHumanPrinter(w.stdout, w.style(w.process))
 }
 
-// accept writes what was agreed to before anything is changed: first the marks,
-// so that what is to go is never restored, then the set.
-func (r *execution) accept(set plan.Set, marks offer.Marks, by string) error {
+// accept writes what was agreed to: first the marks, so that what is to go is
+// never restored, then the set. Once it is accepted there is nothing to do.
+func (r *execution) accept() error {
+	if r.accord == nil {
+		return nil
+	}
 	r.at("agreed")
-	if err := r.tx.SetMarks(marks); err != nil {
+	if err := r.tx.SetMarks(r.accord.marks); err != nil {
 		return err
 	}
 	r.at("marked")
-	r.marks = marks
-	n, err := r.tx.Accept(plan.Accepted{By: by, At: r.in.Now.UTC(), Set: set})
+	r.marks = r.accord.marks
+	n, err := r.tx.Accept(plan.Accepted{By: r.accord.by, At: r.in.Now.UTC(), Set: r.accord.set})
 	if err != nil {
 		return err
 	}
 	r.at("accepted")
 	if r.in.Memory.Accepted == nil || n != r.in.Memory.Accepted.Number {
-		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: by}); err != nil {
+		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: r.accord.by}); err != nil {
 			return err
 		}
 	}
+	r.at("noted")
 	facts := state.Facts{Holder: r.w.holder}
 	if r.in.World.Cluster.UID != "" && !r.otherCluster() {
 		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: r.in.Memory.Serial}
 	}
-	r.at("noted")
+	r.accord = nil
 	return r.tx.Record(facts)
+}
+
+// An accord is what a person agreed to.
+type accord struct {
+	set   plan.Set
+	marks offer.Marks
+	by    string
+}
+
+// A covenant is a journal in which the beginning of a run is what was agreed
+// to, too. The intent is written first: of what is accepted, a killed run has
+// then announced all that it did not come to, so that the next one finishes it
+// and does not take it for what somebody changed.
+type covenant struct {
+	*state.Journal
+	accept func() error
+}
+
+func (c covenant) Begin(changes []plan.Change) error {
+	if err := c.Journal.Begin(changes); err != nil {
+		return err
+	}
+	return c.accept()
 }
 
 // otherCluster reports whether the cluster that was seen is not the accepted
@@ -114,10 +143,13 @@ func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 	started := map[resource.ID]time.Time{}
 	journal := r.tx.Journal()
 	var runErr error
-	r.outcomes, runErr = apply.Run(ctx, r.plan, makers, journal, apply.Options{
+	r.outcomes, runErr = apply.Run(ctx, r.plan, makers, covenant{journal, r.accept}, apply.Options{
 		Parallelism: r.parallelism, At: r.at,
 		Report: func(e apply.Event) { r.tell(e, started) },
 	})
+	if runErr == nil {
+		runErr = r.accept() // where nothing was to be carried out
+	}
 	for _, o := range r.outcomes {
 		failed = failed || o.Err != nil
 		if o.ID.Home() == resource.Host && !errors.Is(o.Err, apply.ErrHeldBack) {
@@ -140,7 +172,7 @@ func (r *execution) settle(ctx context.Context, journal *state.Journal) error {
 	r.at("settled")
 	lesson := plan.Learn(r.in, r.plan)
 	facts := state.Facts{Holder: r.w.holder, BootID: r.in.World.Host.BootID, Made: lesson.Made, Gone: lesson.Gone, Finished: lesson.Finished}
-	if r.w.kube != nil && r.w.kube.Writes() > r.before.writes {
+	if r.w.kube != nil && (r.w.kube.Writes() > r.before.writes || lesson.Renumber) {
 		serial := max(r.in.Memory.Serial, r.in.World.Cluster.Serial) + 1
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer stop()
@@ -241,7 +273,7 @@ func (r *execution) by() string {
 
 // summarize says how it ended. With nothing to do, that is the proof of it.
 func (r *execution) summarize() {
-	s := view.Summary{Counts: view.Count(r.plan), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete}
+	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete}
 	for _, o := range r.outcomes {
 		if o.Err != nil {
 			s.Failed++
@@ -261,10 +293,37 @@ func (r *execution) summarize() {
 	r.printer.Event(view.Event{Time: time.Now(), Kind: view.Summarized, Summary: s})
 }
 
+// done is the plan without the steps that did not come about.
+func (r *execution) done() plan.Plan {
+	outcomes := map[resource.ID][]plan.Outcome{}
+	for _, o := range r.outcomes {
+		outcomes[o.ID] = append(outcomes[o.ID], o)
+	}
+	came := func(s plan.Step) bool {
+		with := false // with another step, in one write
+		for _, o := range outcomes[s.ID] {
+			if o.Action == s.Action {
+				return o.Err == nil
+			}
+			with = with || o.Err == nil
+		}
+		return with || s.Withheld || s.Action == plan.Block
+	}
+	p := r.plan
+	p.Changes = nil
+	for _, c := range r.plan.Changes {
+		c.Steps = slices.DeleteFunc(slices.Clone(c.Steps), func(s plan.Step) bool { return !came(s) })
+		if len(c.Steps) > 0 {
+			p.Changes = append(p.Changes, c)
+		}
+	}
+	return p
+}
+
 // exit gives the exit code of the run.
 func (r *execution) exit(failed bool) error {
 	switch {
-	case failed || !r.plan.Complete:
+	case failed || !r.plan.Complete || r.plan.Blocked():
 		return exitError{code: exitFailed}
 	case r.plan.Waiting() > 0 || r.unsold > 0:
 		return exitError{code: exitWaiting}

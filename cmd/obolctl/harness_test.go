@@ -37,6 +37,7 @@ func buildBinary() string {
 // offers file, and state. Gateways that are left are ended with the test.
 type operator struct {
 	t   testing.TB
+	exe string // what they run as obolctl
 	dir string
 	env []string
 }
@@ -44,7 +45,7 @@ type operator struct {
 func newOperator(t testing.TB, env ...string) *operator {
 	t.Helper()
 	dir := t.TempDir()
-	o := &operator{t: t, dir: dir, env: append([]string{
+	o := &operator{t: t, exe: binary, dir: dir, env: append([]string{
 		"HOME=" + dir, "USER=op", "PATH=" + os.Getenv("PATH"), "XDG_STATE_HOME=" + filepath.Join(dir, "state"), "NO_COLOR=1",
 	}, env...)}
 	t.Cleanup(func() { killGateways(t, dir) })
@@ -77,7 +78,7 @@ func (r result) String() string {
 func (o *operator) command(args ...string) *exec.Cmd {
 	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
 	o.t.Cleanup(stop)
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, o.exe, args...)
 	cmd.Dir, cmd.Env = o.dir, o.env
 	return cmd
 }

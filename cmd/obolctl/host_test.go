@@ -1,10 +1,24 @@
 package main_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // unusedPorts gives ports on which nothing listens: below those that the
@@ -21,7 +35,438 @@ func unusedPorts(t testing.TB, n int) []int {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		out = append(out, port)
+		if !slices.Contains(out, port) {
+			out = append(out, port)
+		}
 	}
 	return out
+}
+
+// causes gives the action and the cause of each change of a plan.
+func (o *operator) causes() map[string]string {
+	o.t.Helper()
+	r := o.must(0, "plan", "--json")
+	var p struct {
+		Changes []struct{ Address, Action, Cause string }
+	}
+	if err := json.Unmarshal([]byte(r.stdout), &p); err != nil {
+		o.t.Fatalf("%v: %s", err, r)
+	}
+	out := map[string]string{}
+	for _, c := range p.Changes {
+		out[c.Address] = c.Action + " " + c.Cause
+	}
+	return out
+}
+
+// rewrite changes what a gateway left about itself.
+func (o *operator) rewrite(name string, change func(*resource.Record)) {
+	o.t.Helper()
+	r := o.record(name)
+	change(&r)
+	data, err := json.Marshal(r)
+	if err == nil {
+		err = os.WriteFile(o.folder(name, resource.RecordFile), data, 0o600)
+	}
+	if err != nil {
+		o.t.Fatal(err)
+	}
+}
+
+// gone waits until a process has ended.
+func gone(t testing.TB, pid int) {
+	t.Helper()
+	eventually(t, 10*time.Second, func() string {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return ""
+		}
+		return fmt.Sprintf("process %d lives", pid)
+	})
+}
+
+// TestRule07_ReusedPID gives the PID of a gateway that died to another program
+// of the same account: to any, and to the gateway of another site, which has
+// the same executable. It is never taken for the gateway, and never signalled.
+func TestRule07_ReusedPID(t *testing.T) {
+	t.Parallel()
+	neighbour := newOperator(t)
+	neighbour.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	neighbour.must(0, "apply", "--auto-approve")
+	sleeper := exec.Command("sleep", "600")
+	if err := sleeper.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = sleeper.Process.Kill() // it may have ended, which the test tells
+		_ = sleeper.Wait()
+	})
+	for name, pid := range map[string]int{"any program": sleeper.Process.Pid, "another gateway": neighbour.record("a0").PID} {
+		for _, command := range [][]string{{"apply", "--auto-approve"}, {"converge"}} {
+			t.Run(name+" "+command[0], func(t *testing.T) {
+				o := newOperator(t)
+				port := unusedPorts(t, 1)[0]
+				o.alone("http://127.0.0.1:1", port)
+				o.must(0, "apply", "--auto-approve")
+				old := o.record("a0").PID
+				kill9(t, old)
+				gone(t, old)
+				o.rewrite("a0", func(r *resource.Record) { r.PID = pid })
+				if got := o.causes()["http.a0"]; got != "start crashed" {
+					t.Errorf("the plan is to %q", got)
+				}
+				if r := o.run("restart", "http.a0"); r.code != 1 {
+					t.Errorf("restart of what does not run: %s", r)
+				}
+				o.must(0, command...)
+				if now := o.record("a0").PID; now == pid || answers(port) == 0 {
+					t.Errorf("process %d is taken for the gateway", now)
+				}
+				if _, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid)); err != nil {
+					t.Errorf("the other program is gone: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestHostRebooted(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	o.must(0, "apply", "--auto-approve")
+	old := o.record("a0").PID
+	kill9(t, old)
+	gone(t, old)
+	o.rewrite("a0", func(r *resource.Record) {
+		r.BootID, r.PID = "6e1b4a52-0000-4000-8000-000000000000", os.Getpid()
+	})
+	if got := o.causes()["http.a0"]; got != "start host_rebooted" {
+		t.Errorf("the plan is to %q", got)
+	}
+	o.must(0, "converge")
+	if n := len(gatewaysBelow(t, o.dir)); n != 1 {
+		t.Errorf("%d gateways, want 1", n)
+	}
+	if got := o.causes(); len(got) != 0 {
+		t.Errorf("converge left %v", got)
+	}
+}
+
+// TestHungGateway stops a gateway where it stands: it is replaced, and soon.
+func TestHungGateway(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	port := unusedPorts(t, 1)[0]
+	o.alone("http://127.0.0.1:1", port)
+	o.must(0, "apply", "--auto-approve")
+	old := o.record("a0").PID
+	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	o.rewrite("a0", func(r *resource.Record) { r.Started = r.Started.Add(-time.Hour) }) // it is not starting
+	if got := o.causes()["http.a0"]; got != "restart unhealthy" {
+		t.Errorf("the plan is to %q", got)
+	}
+	began := time.Now()
+	o.must(0, "converge")
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("replacing a hung gateway took %v", took)
+	}
+	gone(t, old)
+	if answers(port) == 0 {
+		t.Error("nobody answers")
+	}
+}
+
+// TestPortOfAnother has another program on the port of one of two offers.
+func TestPortOfAnother(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports[0]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.alone("http://127.0.0.1:1", ports...)
+	r := o.must(1, "apply", "--auto-approve")
+	want := fmt.Sprintf(`port %d of 127.0.0.1 is taken by "obolctl.test" (pid %d)`, ports[0], os.Getpid())
+	if !strings.Contains(strings.Join(strings.Fields(r.stdout+r.stderr), " "), want) {
+		t.Errorf("want %s in %s", want, r)
+	}
+	if answers(ports[1]) == 0 {
+		t.Error("the other offer was held back")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.must(0, "converge")
+	if answers(ports[0]) == 0 {
+		t.Error("it does not start once the port is free")
+	}
+}
+
+// TestRule13_StandaloneIsClosed counts what reaches the upstream of a
+// standalone offer: nothing but the questions for its health. And it watches
+// that health: an upstream that is down fails no start.
+func TestRule13_StandaloneIsClosed(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	upstream := "127.0.0.1:" + strconv.Itoa(ports[1])
+	o.alone("http://"+upstream, ports[0])
+	o.must(0, "apply", "--auto-approve")
+	if got := answers(ports[0]); got != 503 {
+		t.Errorf("/health is %d with the upstream down, want 503", got)
+	}
+	if r := o.must(0, "status", "http.a0"); !strings.Contains(r.stdout, "upstream") || !strings.Contains(r.stdout, "cannot be reached") {
+		t.Errorf("status does not tell of the upstream: %s", r)
+	}
+	var asked, sold atomic.Int64
+	l, err := net.Listen("tcp", upstream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: l, Config: &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health" && r.Method == http.MethodGet && r.Header.Get("User-Agent") == "obolctl-gateway" {
+			asked.Add(1)
+			return
+		}
+		sold.Add(1)
+	})}}
+	server.Start()
+	t.Cleanup(server.Close)
+	began := time.Now()
+	eventually(t, 8*time.Second, func() string {
+		if got := answers(ports[0]); got != 200 {
+			return fmt.Sprintf("/health is %d", got)
+		}
+		return ""
+	})
+	if took := time.Since(began); took > 6*time.Second {
+		t.Errorf("the upstream was noticed after %v, want 5s", took)
+	}
+	for _, path := range []string{"/", "/health/", "//health", "/services/a0", "/services/a0/health", "/v1/chat/completions", "/%68ealth/../x", "/health?x=1"} {
+		for _, method := range []string{"GET", "POST", "OPTIONS", "CONNECT", "HEAD"} {
+			r, err := http.NewRequest(method, fmt.Sprintf("http://127.0.0.1:%d%s", ports[0], path), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Payment", "e30=")
+			answer, err := http.DefaultTransport.RoundTrip(r)
+			if err != nil {
+				t.Fatalf("%s %s: %v", method, path, err)
+			}
+			_ = answer.Body.Close() // only read
+			if answer.StatusCode < 300 && !strings.HasPrefix(path, "/health?") {
+				t.Errorf("%s %s gives %s for nothing", method, path, answer.Status)
+			}
+		}
+	}
+	if n := sold.Load(); n != 0 || asked.Load() == 0 {
+		t.Errorf("the upstream was asked %d times for its health, and %d times for more", asked.Load(), n)
+	}
+}
+
+// TestLogs shows what a gateway logged, and the end of its log where it cannot
+// start; the other offer does.
+func TestLogs(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	o.alone("http://127.0.0.1:1", ports...)
+	data, err := os.ReadFile(filepath.Join(o.dir, "offers.hcl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("offers.hcl", strings.Replace(string(data), `upstream { url = "http://127.0.0.1:1" }`, `upstream {
+    url     = "http://127.0.0.1:1"
+    headers = { Authorization = secret_file("no-key") }
+  }`, 1))
+	r := o.must(1, "apply", "--auto-approve")
+	for _, want := range []string{"it ended with status 1 before it answered", "no-key"} {
+		if !strings.Contains(strings.Join(strings.Fields(r.stdout+r.stderr), " "), want) {
+			t.Errorf("want %q in %s", want, r)
+		}
+	}
+	if answers(ports[1]) == 0 {
+		t.Error("the other offer was held back")
+	}
+	if r := o.must(0, "logs", "http.a1"); strings.Count(r.stdout, "\n") < 2 || !strings.Contains(r.stdout, `"msg":"answering"`) {
+		t.Errorf("logs of a gateway that answers: %s", r)
+	}
+	if r := o.must(0, "logs", "http.a1", "-n", "1"); strings.Count(r.stdout, "\n") != 1 {
+		t.Errorf("logs -n 1: %s", r)
+	}
+	o.write("no-key", "Bearer s3cret")
+	o.must(0, "apply", "--auto-approve")
+	if answers(ports[0]) == 0 {
+		t.Error("it does not start with its secret")
+	}
+	err = filepath.WalkDir(filepath.Join(o.dir, "state"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if strings.Contains(string(data), "s3cret") {
+			t.Errorf("%s holds the secret", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReload changes what needs no restart: the process stays.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	port := unusedPorts(t, 1)[0]
+	o.alone("http://127.0.0.1:1", port)
+	o.must(0, "apply", "--auto-approve")
+	old := o.record("a0")
+	o.alone("http://127.0.0.1:2", port)
+	o.must(0, "apply", "--auto-approve")
+	now := o.record("a0")
+	if now.Instance != old.Instance || now.Digest == old.Digest {
+		t.Errorf("want the same process with another configuration: %+v, then %+v", old, now)
+	}
+}
+
+// TestFolderRemoved takes the state away under a gateway that runs: it is found
+// by what the kernel knows of it, and there is one gateway in the end.
+func TestFolderRemoved(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	port := unusedPorts(t, 1)[0]
+	o.alone("http://127.0.0.1:1", port)
+	o.must(0, "apply", "--auto-approve")
+	old := o.record("a0").PID
+	if err := os.RemoveAll(filepath.Join(o.dir, "state")); err != nil {
+		t.Fatal(err)
+	}
+	r := o.run("apply", "--auto-approve")
+	if r.code != 0 {
+		t.Fatal(r)
+	}
+	gone(t, old)
+	if now := o.record("a0").PID; now == old || answers(port) == 0 {
+		t.Errorf("process %d runs without its folder", now)
+	}
+	if n := len(gatewaysBelow(t, o.dir)); n != 1 {
+		t.Errorf("%d gateways, want 1", n)
+	}
+}
+
+// TestTwoVersions runs another version over the same site. It takes what runs
+// for its own, and replaces it only when somebody says so.
+func TestTwoVersions(t *testing.T) {
+	t.Parallel()
+	newer := filepath.Join(t.TempDir(), "obolctl")
+	if out, err := exec.Command("go", "build", "-ldflags", "-X main.version=1.2.4", "-o", newer, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	o := newOperator(t)
+	o.alone("http://127.0.0.1:1", unusedPorts(t, 2)...)
+	o.must(0, "apply", "--auto-approve")
+	next := func(args ...string) result {
+		cmd := o.command(args...)
+		cmd.Path, cmd.Args[0] = newer, newer
+		out, err := cmd.Output()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		return result{code: cmd.ProcessState.ExitCode(), stdout: string(out)}
+	}
+	old := o.record("a0")
+	for _, args := range [][]string{{"converge"}, {"apply", "--auto-approve"}} {
+		if r := next(args...); r.code != 2 || !strings.Contains(r.stdout, "1.2.3") {
+			t.Errorf("%s leaves an upgrade to a person: %s", args[0], r)
+		}
+		if now := o.record("a0"); now.Instance != old.Instance {
+			t.Fatalf("%s replaced a healthy gateway", args[0])
+		}
+	}
+	kill9(t, old.PID)
+	gone(t, old.PID)
+	if r := next("converge"); r.code != 2 {
+		t.Errorf("a1 waits for a person: %s", r)
+	}
+	if now := o.record("a0"); now.Version != "1.2.4" {
+		t.Errorf("the gateway was started from version %s", now.Version)
+	}
+	if r := next("apply", "--auto-approve", "--approve", "config"); r.code != 0 {
+		t.Errorf("an approved upgrade: %s", r)
+	}
+	if now := o.record("a1"); now.Version != "1.2.4" {
+		t.Errorf("the gateway is of version %s", now.Version)
+	}
+	if n := len(gatewaysBelow(t, o.dir)); n != 2 {
+		t.Errorf("%d gateways, want 2", n)
+	}
+}
+
+// TestDiskFull keeps the state on a file system without room. What was there
+// stays whole, the error says what is the matter, and once there is room the
+// same apply goes through.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	disk := filepath.Join(o.dir, "state")
+	if err := os.Mkdir(disk, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=256k"); err != nil {
+		t.Skipf("cannot mount a small file system: %v", err)
+	}
+	t.Cleanup(func() {
+		killGateways(t, o.dir)
+		if err := syscall.Unmount(disk, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ports := unusedPorts(t, 2)
+	o.alone("http://127.0.0.1:1", ports[0])
+	o.must(0, "apply", "--auto-approve")
+	before := o.must(0, "state", "show", "--json").stdout
+	filler := filepath.Join(disk, "filler")
+	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
+		t.Fatal("the disk is not full")
+	}
+	o.alone("http://127.0.0.1:1", ports...)
+	r := o.must(1, "apply", "--auto-approve")
+	if !strings.Contains(r.stderr, "no space left on device") {
+		t.Errorf("the error does not name the cause: %s", r)
+	}
+	if after := o.must(0, "state", "show", "--json").stdout; after != before {
+		t.Errorf("a full disk changed the state from %s to %s", before, after)
+	}
+	if answers(ports[0]) == 0 || answers(ports[1]) != 0 {
+		t.Error("something was started or stopped")
+	}
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	o.must(0, "apply", "--auto-approve")
+	if answers(ports[1]) == 0 {
+		t.Error("it does not run once there is room")
+	}
+}
+
+// TestDeletedWithoutCluster deletes a standalone offer where there is no
+// cluster: nothing needs one.
+func TestDeletedWithoutCluster(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 3)
+	o.alone("http://127.0.0.1:1", ports...)
+	o.must(0, "apply", "--auto-approve")
+	o.alone("http://127.0.0.1:1", ports[:2]...)
+	o.must(0, "apply", "--auto-approve")
+	if answers(ports[2]) != 0 {
+		t.Error("the gateway of the deleted offer answers")
+	}
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "converge", "--wait-api", "5s")
 }

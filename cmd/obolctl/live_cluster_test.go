@@ -30,6 +30,7 @@ func TestRule03_MoneyNeverMovesUnattended(t *testing.T) {
 	if f.Before != "9" || f.After != "0.01" || f.Writer == nil || *f.Writer != "kubectl-edit" || f.WrittenAt == nil || time.Since(*f.WrittenAt) > time.Minute {
 		t.Errorf("the change is told as %+v", f)
 	}
+	s.must(2, "status", "--check")
 	for range 2 {
 		c := s.converge(2)
 		same(t, "converged", c.lines(), "withheld update http.other: live_changed, money", "withheld update http.weather: live_changed, money")
@@ -196,7 +197,7 @@ func TestRule15_OneHolder(t *testing.T) {
 	s.asked(2, []string{"y", "yes"}, "apply")
 	s.declare(s.weather("weather", "0.01"))
 	r := s.apply(2, "--approve-deletes", "1", "--approve", "takeover,destructive")
-	same(t, "removed", r.lines(), "delete Gateway/shop/qwen", "withheld delete inference.qwen: other_holder, takeover")
+	same(t, "removed", r.lines(), "withheld delete inference.qwen: other_holder, takeover")
 	if got := s.offer("qwen").GetAnnotations()["offers.obolctl.io/holder"]; got != "0123456789abcdef" {
 		t.Errorf("the holder is %q", got)
 	}
@@ -267,4 +268,39 @@ func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 	}
 	s.declare(s.weather("weather", "0.01"), s.model("qwen", "0.5"))
 	same(t, "seen again", s.plan(0, "--detailed-exitcode").lines())
+}
+
+// TestRule11_OneWriterAtATime has one run wait for a finalizer of somebody else,
+// while others want to write.
+func TestRule11_OneWriterAtATime(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"), s.weather("goes", "0.01"))
+	s.apply(0)
+	stack := s.stranger("serviceoffer-controller")
+	stack.patch(offers, s.ns, "goes", map[string]any{"metadata": map[string]any{"finalizers": []any{"obol.org/cleanup"}}})
+	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"))
+	first := make(chan result, 1)
+	cmd := s.command("apply", "--auto-approve", "--json")
+	go func() {
+		out, err := cmd.CombinedOutput()
+		r := result{cmd.ProcessState.ExitCode(), string(out), ""}
+		if err != nil {
+			r.stderr = err.Error()
+		}
+		first <- r
+	}()
+	until(t, func() bool { return s.offer("goes").GetDeletionTimestamp() != nil })
+	contains(t, s.must(5, "converge", "--lock-timeout", "100ms").stderr, "apply", itoa(cmd.Process.Pid))
+	s.must(5, "drain", "http.stays", "--lock-timeout", "100ms")
+	s.must(0, "plan") // needs no lock
+	s.must(0, "status")
+	stack.patch(offers, s.ns, "goes", map[string]any{"metadata": map[string]any{"finalizers": nil}})
+	if r := <-first; r.code != 0 || s.offer("goes") != nil {
+		t.Errorf("the first one: %s", r)
+	}
+	if at, _ := s.drained("stays"); !at.IsZero() {
+		t.Error("locked out, and done")
+	}
+	same(t, "afterwards", s.converge(0).lines())
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"iter"
 	"maps"
 	"net"
 	"net/netip"
@@ -19,53 +20,96 @@ import (
 // it, the cluster, and reads the site's memory anew. The marks of the input are
 // those that the look adds to.
 func (w *workspace) look(ctx context.Context) (plan.Input, error) {
-	in, ids, err := w.lookHost(ctx)
+	in, ids, err := w.input()
 	if err != nil {
 		return in, err
 	}
+	host := make(chan func(), 1)
+	go func() { host <- w.lookHost(ctx, &in, ids) }()
+	seen := func() {}
 	if needsCluster(ids) {
-		if err := w.lookCluster(ctx, &in, ids); err != nil {
-			return in, err
-		}
+		seen, err = w.lookCluster(ctx, &in, ids)
+	}
+	(<-host)()
+	if err != nil {
+		return in, err
+	}
+	seen()
+	if err := override(&in); err != nil {
+		return in, err
 	}
 	in.Memory.Marks = plan.Observe(in)
 	return in, nil
 }
 
-// lookHost sees the host alone. Everything in the cluster is unknown.
-func (w *workspace) lookHost(ctx context.Context) (plan.Input, []resource.ID, error) {
-	in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want}
-	var err error
-	if in.Memory, err = w.site.Memory(); err != nil {
-		return in, nil, err
+// input gives the input of a plan before anything is seen, and all that it may
+// ask about. The memory is read anew, unless that was done a moment ago.
+func (w *workspace) input() (plan.Input, []resource.ID, error) {
+	if !w.fresh {
+		var err error
+		if w.memory, err = w.site.Memory(); err != nil {
+			return plan.Input{}, nil, err
+		}
 	}
-	ids := idsOf(in)
-	gateways := slices.DeleteFunc(slices.Clone(ids), func(id resource.ID) bool { return id.Home() != resource.Host })
-	in.World.Host, in.World.Seen = w.host.Look(ctx, gateways)
-	return in, ids, nil
+	w.fresh = false
+	in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want, Memory: w.memory}
+	in.World.Seen = map[resource.ID]resource.Sighting{}
+	return in, idsOf(in), nil
 }
 
-func (w *workspace) lookCluster(ctx context.Context, in *plan.Input, ids []resource.ID) error {
-	if err := w.connect(); err != nil {
-		in.World.Cluster = resource.ClusterSighting{Contacted: true, Why: err.Error()}
-		for _, id := range ids {
-			if id.Home() == resource.Cluster {
-				in.World.Seen[id] = resource.Sighting{Why: err.Error()}
+// lookHost looks at the host alone. What it returns puts what was seen into the
+// input.
+func (w *workspace) lookHost(ctx context.Context, in *plan.Input, ids []resource.ID) func() {
+	gateways := slices.DeleteFunc(slices.Clone(ids), func(id resource.ID) bool { return id.Home() != resource.Host })
+	host, seen := w.host.Look(ctx, gateways)
+	return func() {
+		in.World.Host = host
+		maps.Copy(in.World.Seen, seen)
+	}
+}
+
+// lookCluster looks at the cluster. What it returns puts what was seen into the
+// input.
+func (w *workspace) lookCluster(ctx context.Context, in *plan.Input, ids []resource.ID) (func(), error) {
+	if err := w.connect(); err != nil { // seen as unknown, with the reason
+		return func() {
+			in.World.Cluster = resource.ClusterSighting{Contacted: true, Why: err.Error()}
+			for _, id := range ids {
+				if id.Home() == resource.Cluster {
+					in.World.Seen[id] = resource.Sighting{Why: err.Error()}
+				}
 			}
-		}
-		return nil //nolint:nilerr // a cluster that cannot be reached is seen as unknown, with the reason
+		}, nil
 	}
 	addrs, err := hostAddresses()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	cluster, seen := w.kube.Look(ctx, kube.Ask{
-		IDs: ids, Site: in.Site, Agents: agentsOf(*in), SerialName: w.serialName(), HostAddresses: addrs,
-	})
-	maps.Copy(in.World.Seen, seen)
+	ask := kube.Ask{IDs: ids, Site: in.Site, Agents: agentsOf(*in), SerialName: w.serialName(), HostAddresses: addrs}
+	cluster, seen := w.kube.Look(ctx, ask)
+	if more := orphans(cluster, seen, in.Site); len(more) > 0 {
+		others := cluster.Others
+		ask.IDs = append(ids, more...)
+		cluster, seen = w.kube.Look(ctx, ask)
+		cluster.Others = others
+	}
 	cluster.Kubeconfig, cluster.Context = w.kubeconfig, w.context
-	in.World.Cluster = cluster
-	return override(in)
+	return func() {
+		in.World.Cluster = cluster
+		maps.Copy(in.World.Seen, seen)
+	}, nil
+}
+
+// orphans lists what live offers of the site may stand on that nothing here
+// knows of, the state being lost.
+func orphans(c resource.ClusterSighting, seen map[resource.ID]resource.Sighting, site string) []resource.ID {
+	ids := map[resource.ID]bool{}
+	for _, id := range c.Others {
+		if o := seen[id].Object; o != nil && o.Label(resource.SiteLabel) == site {
+			addAll(ids, offer.Key{Type: offer.Demo, Namespace: id.Namespace, Name: id.Name})
+		}
+	}
+	return slices.SortedFunc(maps.Keys(ids), resource.ID.Compare)
 }
 
 // override puts what the file says of the cluster over what the cluster says.
@@ -115,6 +159,13 @@ func idsOf(in plan.Input) []resource.ID {
 	}
 	for _, t := range in.Memory.Marks.Tombstones {
 		deleted = append(deleted, t.Key)
+	}
+	for _, known := range []iter.Seq[resource.ID]{maps.Keys(in.Memory.Made), maps.Keys(in.Memory.Unfinished)} {
+		for id := range known { // what an interrupted run may have left, of whatever offer
+			if id.Kind != resource.Namespace {
+				seen[id] = true
+			}
+		}
 	}
 	ids := func() []resource.ID { return slices.SortedFunc(maps.Keys(seen), resource.ID.Compare) }
 	for _, k := range deleted {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -15,8 +16,10 @@ import (
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
 
+	"github.com/obolctl/obolctl/pkg/apply"
 	"github.com/obolctl/obolctl/pkg/gateway"
 	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
 	"github.com/obolctl/obolctl/pkg/view"
 )
@@ -61,6 +64,9 @@ func main() {
 		<-signals // the second one does not wait
 		os.Exit(128 + int(sig))
 	}()
+	if len(os.Args) > 1 && os.Args[1] != "gateway" {
+		debug.SetGCPercent(400) // commands are over soon: less collecting, for some more memory
+	}
 	width, _, _ := term.GetSize(int(os.Stdout.Fd()))
 	os.Exit(run(ctx, process{
 		args: os.Args, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ(),
@@ -73,6 +79,23 @@ func main() {
 type signalled struct{ syscall.Signal }
 
 func (s signalled) Error() string { return "stopped by " + s.Signal.String() }
+
+// over words the error of a run that the signal cut short.
+func (s signalled) over(err error) error {
+	var undone *apply.UndoneError
+	if errors.As(err, &undone) {
+		return fmt.Errorf("%w; left undone: %s. Run it again to do that", s, list(undone.Steps))
+	}
+	return fmt.Errorf("%w; what was left undone is done by running it again", s)
+}
+
+func list(ids []resource.ID) string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = id.String()
+	}
+	return strings.Join(names, ", ")
+}
 
 // run is main without the process: its whole world is in its arguments.
 func run(ctx context.Context, p process) int {
@@ -89,8 +112,9 @@ func run(ctx context.Context, p process) int {
 		err = app.RunContext(ctx, l.arguments(app.Name))
 	}
 	var sig signalled
-	if err != nil && errors.As(context.Cause(ctx), &sig) && !errors.As(err, new(exitError)) {
-		report(p, l.name(), fmt.Errorf("%w; what was left undone is done by running it again", sig))
+	var exit exitError
+	if err != nil && errors.As(context.Cause(ctx), &sig) && !(errors.As(err, &exit) && exit.text != "") {
+		report(p, l.name(), sig.over(err))
 		return 128 + int(sig.Signal)
 	}
 	return report(p, l.name(), err)

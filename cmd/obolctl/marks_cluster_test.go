@@ -86,7 +86,8 @@ func TestRule02_LiveDrain(t *testing.T) {
 	obol.patch(offers, s.ns, "weather", clear)
 	p := s.plan(0)
 	same(t, "planned", p.lines(), "drain http.weather: live_changed, restore")
-	contains(t, p.why("http.weather"), "obol-cli", "obolctl undrain")
+	contains(t, p.why("http.weather"), "obol-cli")
+	contains(t, s.must(0, "plan").stdout, "obolctl undrain http.weather")
 	same(t, "converged", s.converge(0).lines(), "drain ServiceOffer/shop/weather")
 	if at, _ := s.drained("weather"); at.Format(time.RFC3339) != "2026-01-02T03:04:05Z" {
 		t.Errorf("drained at %v", at)
@@ -320,4 +321,35 @@ func TestRule10_AHalfEditedFileStopsNothing(t *testing.T) {
 		t.Error("the gateway does not answer")
 	}
 	s.must(0, "status", "--check")
+}
+
+// TestRule01_DeleteOfOneKey cannot edit a for_each, and says what to edit.
+func TestRule01_DeleteOfOneKey(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("${each.key}", "0.01", "  for_each  = toset([\"eu\", \"us\"])"))
+	s.write("offers.hcl", strings.Replace(s.read("offers.hcl"), "http \"${each.key}\" {", "http \"weather\" {\n  name      = \"weather-${each.key}\"", 1))
+	s.apply(0)
+	before := s.read("offers.hcl")
+	r := s.must(1, "delete", `http.weather["eu"]`, "--auto-approve")
+	contains(t, r.stderr, "offers.hcl:", "for_each", `tombstone "http" "weather-eu"`)
+	if s.read("offers.hcl") != before || s.offer("weather-eu") == nil {
+		t.Errorf("refused, and done:\n%s", s.read("offers.hcl"))
+	}
+}
+
+// TestRule01_ATombstoneHoldsForAllTypes declares another type under the name of
+// what was deleted.
+func TestRule01_ATombstoneHoldsForAllTypes(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"), s.weather("name", "0.01"))
+	s.apply(0)
+	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"))
+	s.apply(0)
+	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"), s.model("name", "0.5"))
+	same(t, "applied", s.apply(2).lines(), "withheld undelete inference.name: file_changed, revive")
+	if s.offer("name") != nil || s.gateways() != 0 {
+		t.Error("it sells again")
+	}
 }

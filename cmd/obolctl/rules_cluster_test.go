@@ -56,3 +56,27 @@ tombstone "http" "old" {
 		t.Errorf("%d gateways run", s.gateways())
 	}
 }
+
+// TestRule12_ReadOnlyWritesNothing has something to do and a drain to remember,
+// and touches neither.
+func TestRule12_ReadOnlyWritesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("weather", "0.01"), s.model("qwen", "0.5"))
+	fresh := s.tree()
+	s.must(0, "plan", "--read-only")
+	s.must(0, "status", "--read-only")
+	same(t, "files of a new site", s.tree(), fresh...)
+	s.apply(0)
+	s.declare(s.weather("weather", "0.02"), s.model("qwen", "0.5"))
+	s.stranger("obol-cli").patch(offers, s.ns, "weather", map[string]any{"spec": map[string]any{"drainAt": "2026-01-02T03:04:05Z"}})
+	before, mark := s.tree(), shared.Mark(t)
+	same(t, "planned", s.plan(0, "--read-only").lines(), "update http.weather: file_changed, money")
+	s.must(0, "status", "--read-only")
+	same(t, "files", s.tree(), before...)
+	for _, r := range shared.Audit(t, mark, "obolctl/") {
+		if strings.Contains(r.URI, s.ns) && r.Verb != "get" && r.Verb != "list" {
+			t.Errorf("%s %s", r.Verb, r.URI)
+		}
+	}
+}

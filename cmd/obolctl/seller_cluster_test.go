@@ -3,18 +3,18 @@
 package main_test
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -127,19 +127,29 @@ var upstream = sync.OnceValue(func() string {
 func (s *seller) port(name string) int {
 	s.t.Helper()
 	if s.ports[name] == 0 {
-		s.ports[name] = freePort(s.t)
+		s.ports[name] = nextPort(s.t)
 	}
 	return s.ports[name]
 }
 
-func freePort(t testing.TB) int {
+var lastPort atomic.Int32
+
+// nextPort gives a port on which nobody listens, each only once: below those
+// that the kernel gives to clients.
+func nextPort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	lastPort.CompareAndSwap(0, 14000+rand.Int32N(10000))
+	for {
+		port := int(lastPort.Add(1))
+		l, err := net.Listen("tcp", "127.0.0.1:"+itoa(port))
+		if err != nil {
+			continue
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return port
 	}
-	defer l.Close() //nolint:errcheck // nothing was sent
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // A planned is what plan --json says.
@@ -349,30 +359,52 @@ func (s *seller) answers(name string) bool {
 // folder is where the site's memory is.
 func (s *seller) folder() string { return filepath.Join(s.dir, "state", "obolctl", s.ns) }
 
-// tree digests all files of the operator, with modes and times.
-func (s *seller) tree() string {
+// walk visits all files of the operator.
+func (s *seller) walk(visit func(path string, info os.FileInfo)) {
 	s.t.Helper()
-	var out bytes.Buffer
 	err := filepath.WalkDir(s.dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		info, err := d.Info()
-		if err != nil {
-			return err
+		if err == nil {
+			visit(path, info)
 		}
-		fmt.Fprintln(&out, path, info.Mode(), info.ModTime())
-		if d.Type().IsRegular() && !strings.HasSuffix(path, "gateway.log") {
-			data, err := os.ReadFile(path)
-			fmt.Fprintf(&out, "%x\n", sha256.Sum256(data))
-			return err
-		}
-		return nil
+		return err
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return out.String()
+}
+
+// files gives the content of the operator's files, but for those below a folder.
+func (s *seller) files(but string) []string {
+	s.t.Helper()
+	var out []string
+	s.walk(func(path string, info os.FileInfo) {
+		if !info.Mode().IsRegular() || strings.HasPrefix(path, but+"/") {
+			return
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out = append(out, path+"\n"+string(data))
+	})
+	return out
+}
+
+// tree tells of all files of the operator what would show that they were
+// written.
+func (s *seller) tree() []string {
+	s.t.Helper()
+	var out []string
+	s.walk(func(path string, info os.FileInfo) {
+		if filepath.Base(path) != "gateway.log" {
+			out = append(out, fmt.Sprint(path, info.Mode(), info.Size(), info.ModTime()))
+		}
+	})
+	return out
 }
 
 // agent makes an Agent with a wallet, as the stack does.
@@ -392,3 +424,105 @@ func (s *seller) agent(name, address string) {
 func quant(name string, lines ...string) string {
 	return fmt.Sprintf("agent %q {\n  pay_to = \"agent\"\n  price  = { per_request = \"0.1\" }\n\n  payment {\n    network = \"base-sepolia\"\n  }\n%s\n}\n", name, strings.Join(lines, "\n"))
 }
+
+// serve starts a server that is told the secrets of each request but those for
+// its health.
+func serve(t testing.TB, told func(secrets string)) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/asked" {
+			told(r.Header.Get("Authorization") + " " + r.Header.Get("X-Key"))
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// ask asks the gateway of an offer, and gives what its upstream was told.
+func (s *seller) ask(name string, told <-chan string) string {
+	s.t.Helper()
+	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/asked", s.port(name)))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := resp.Body.Close(); err != nil {
+		s.t.Fatal(err)
+	}
+	select {
+	case h := <-told:
+		return h
+	default:
+		s.t.Fatalf("the upstream was not asked: %s", resp.Status)
+		return ""
+	}
+}
+
+// occupy listens on a port of this host until it is told to stop.
+func occupy(t testing.TB, port int) (stop func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+var (
+	policies = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicies"}
+	bindings = schema.GroupVersionResource{Group: "admissionregistration.k8s.io", Version: "v1", Resource: "validatingadmissionpolicybindings"}
+)
+
+// refuse makes the seller's namespace, in which admission refuses the creation
+// of an offer, and returns when that is in force. Allow takes it back.
+func (s *seller) refuse(name string) {
+	s.t.Helper()
+	admin, id := s.stranger("kubectl"), s.ns+"-"+name
+	admin.create(namespaces, map[string]any{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": s.ns}})
+	rule := map[string]any{"apiGroups": []any{"obol.org"}, "apiVersions": []any{"*"}, "operations": []any{"CREATE"}, "resources": []any{"serviceoffers"}}
+	admin.create(policies, map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+		"metadata": map[string]any{"name": id},
+		"spec": map[string]any{"matchConstraints": map[string]any{"resourceRules": []any{rule}},
+			"validations": []any{map[string]any{"expression": fmt.Sprintf("object.metadata.namespace != %q || object.metadata.name != %q", s.ns, name), "message": "the sandbox says no"}}}})
+	admin.create(bindings, map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+		"metadata": map[string]any{"name": id}, "spec": map[string]any{"policyName": id, "validationActions": []any{"Deny"}}})
+	s.admits(name, false)
+}
+
+func (s *seller) allow(name string) {
+	s.t.Helper()
+	admin := s.stranger("kubectl")
+	admin.delete(bindings, "", s.ns+"-"+name)
+	admin.delete(policies, "", s.ns+"-"+name)
+	s.admits(name, true)
+}
+
+// admits waits until an offer would be admitted, or would not be any more.
+func (s *seller) admits(name string, want bool) {
+	s.t.Helper()
+	admin := s.stranger("kubectl")
+	probe := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "obol.org/v1alpha1", "kind": "ServiceOffer",
+		"metadata": map[string]any{"name": name, "namespace": s.ns},
+		"spec":     map[string]any{"type": "http", "payment": map[string]any{"network": "base-sepolia", "payTo": wallet, "price": map[string]any{"perRequest": "1"}}}}}
+	until(s.t, func() bool {
+		_, err := admin.client.Resource(offers).Namespace(s.ns).Create(context.Background(), probe, metav1.CreateOptions{DryRun: []string{"All"}})
+		return want != (err != nil && strings.Contains(err.Error(), "the sandbox says no"))
+	})
+}
+
+// until waits for what another process brings about.
+func until(t testing.TB, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it did not come about within 20 s")
+		}
+	}
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+func show(o any) string { return fmt.Sprint(o) }

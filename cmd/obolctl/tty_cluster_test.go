@@ -5,12 +5,9 @@ package main_test
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"strings"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,26 +45,4 @@ func (s *seller) asked(code int, answers []string, args ...string) result {
 		s.t.Fatalf("obolctl %s, answered %q: want exit %d, got %s", strings.Join(args, " "), answers, code, r)
 	}
 	return r
-}
-
-// terminal gives both ends of a new terminal.
-func terminal(t testing.TB) (ours, theirs *os.File) {
-	t.Helper()
-	ours, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ours.Close() }) // nothing more is read
-	n, err := unix.IoctlGetInt(int(ours.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.IoctlSetPointerInt(int(ours.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	theirs, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ours, theirs
 }

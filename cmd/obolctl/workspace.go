@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,8 @@ type workspace struct {
 	process
 	options
 	site   *state.Site
-	memory plan.Memory // as it was when the workspace was opened
+	memory plan.Memory // as it was last read
+	fresh  bool        // nothing was looked at since
 	holder string
 	host   *proc.Supervisor
 	kube   *kube.Client // nil: nothing needs a cluster
@@ -70,6 +72,7 @@ func (w *workspace) open(site string) error {
 	if w.memory, err = w.site.Memory(); err != nil {
 		return err
 	}
+	w.fresh = true
 	if w.holder, err = proc.Holder(filepath.Join(w.stateDir, "machine-id")); err != nil {
 		return err
 	}
@@ -129,8 +132,15 @@ func (w *workspace) load() offerfile.Diagnostics {
 
 // declare makes the declared set: ports assigned, specs rendered.
 func (w *workspace) declare(ctx context.Context) error {
-	host, _ := w.host.Look(ctx, nil)
-	offers := offer.AssignPorts(w.file.Offers, w.ports(), host.Taken)
+	var taken map[int]bool
+	ports := w.ports()
+	if slices.ContainsFunc(w.file.Offers, func(o offer.Offer) bool {
+		return o.HasGateway() && !o.Gateway.Declared && ports[o.Key()] == 0
+	}) {
+		host, _ := w.host.Look(ctx, nil)
+		taken = host.Taken
+	}
+	offers := offer.AssignPorts(w.file.Offers, ports, taken)
 	specs, err := w.render(offers, w.file.Dir)
 	if err != nil {
 		return err

@@ -17,6 +17,29 @@ const defaultParallelism = 16
 // withheld, or is blocked. It was not carried out.
 var ErrHeldBack = errors.New("held back")
 
+// A cutShortError is the outcome of a step that was told to stop.
+type cutShortError struct{ cause error }
+
+func (e cutShortError) Error() string { return "cut short" }
+
+func (e cutShortError) Unwrap() error { return e.cause }
+
+// An UndoneError is why a run stopped before it came to every step.
+type UndoneError struct {
+	Steps []resource.ID // in the order of the plan, with those that were cut short
+	cause error
+}
+
+func (e *UndoneError) Error() string {
+	names := make([]string, len(e.Steps))
+	for i, id := range e.Steps {
+		names[i] = id.String()
+	}
+	return fmt.Sprintf("%v; left undone: %s", e.cause, strings.Join(names, ", "))
+}
+
+func (e *UndoneError) Unwrap() error { return e.cause }
+
 // A Stopper is a maker that can stop a resource without removing it. The maker
 // of gateways is one.
 type Stopper interface {
@@ -65,8 +88,8 @@ type Event struct {
 //
 // The error is nil when Run came to every step, whatever the outcomes. Otherwise
 // the journal could not be written or ctx was done: then no further step is
-// started, those that had started are waited for, and the error names what was
-// left undone.
+// started, those that had started are waited for, and the error, an
+// [*UndoneError] unless all was done, names what was left undone.
 func Run(ctx context.Context, p plan.Plan, makers map[resource.Home]Maker, j Journal, opt Options) ([]plan.Outcome, error) {
 	r := newRunner(p)
 	r.makers, r.journal, r.report, r.at = makers, j, opt.Report, opt.At
@@ -214,6 +237,9 @@ func (r *runner) carryOut(ctx context.Context, n *node) result {
 		step.Terms.ResourceVersion = n.after.outcome.Seen.Object.ResourceVersion
 	}
 	res.outcome.Seen, res.outcome.Err = do(ctx, r.makers[id.Home()], step)
+	if err := ctx.Err(); err != nil && errors.Is(res.outcome.Err, err) {
+		res.outcome.Err = cutShortError{err}
+	}
 	if errors.Is(res.outcome.Err, resource.ErrMoved) {
 		res.outcome.Err = fmt.Errorf("changed while applying: run again (%w)", res.outcome.Err)
 	}
@@ -264,14 +290,14 @@ func (r *runner) err() error {
 	if r.stopped == nil {
 		return nil
 	}
-	var undone []string
+	var undone []resource.ID
 	for _, n := range r.nodes {
-		if !n.settled {
-			undone = append(undone, n.step.ID.String())
+		if !n.settled || errors.As(n.outcome.Err, new(cutShortError)) {
+			undone = append(undone, n.step.ID)
 		}
 	}
 	if len(undone) == 0 {
 		return r.stopped
 	}
-	return fmt.Errorf("%w; left undone: %s", r.stopped, strings.Join(undone, ", "))
+	return &UndoneError{undone, r.stopped}
 }

@@ -508,13 +508,13 @@ func TestRunToldToStop(t *testing.T) {
 		}}
 		j := &journal{}
 		outs, err := apply.Run(ctx, p, both(m), j, apply.Options{Parallelism: 2})
-		if want := "stopped: context canceled; left undone: ServiceOffer/llm/a, ServiceOffer/llm/b, ServiceOffer/llm/c"; !errors.Is(err, context.Canceled) || err.Error() != want {
+		if want := "stopped: context canceled; left undone: ServiceOffer/llm/a, Service/llm/b, ServiceOffer/llm/b, ServiceOffer/llm/c"; !errors.Is(err, context.Canceled) || err.Error() != want {
 			t.Errorf("Run = %v, want %s", err, want)
 		}
 		if diff := cmp.Diff([]string{"put Service/llm/a", "put Service/llm/b"}, sorted(m.started())); diff != "" {
 			t.Errorf("calls (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]string{"create Service/llm/a: <nil>", "create Service/llm/b: context canceled"}, told(outs)); diff != "" {
+		if diff := cmp.Diff([]string{"create Service/llm/a: <nil>", "create Service/llm/b: cut short"}, told(outs)); diff != "" {
 			t.Errorf("outcomes (-want +got):\n%s", diff)
 		}
 		if len(j.lines) != 3 {

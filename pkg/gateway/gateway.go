@@ -233,7 +233,7 @@ func (s *server) finish(ctx context.Context) error {
 	err := s.public.Shutdown(ctx)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for false {
+	for err == nil && s.inFlight.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			err = ctx.Err()

@@ -95,6 +95,7 @@ func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready c
 	s = &subject{dir: dir, log: &syncBuffer{}, cancel: cancel, done: make(chan error, 1)}
 	ready = make(chan struct{})
 	go func() {
+		defer close(s.done)
 		s.done <- gateway.Serve(ctx, gateway.Options{
 			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: 5 * time.Second,
 			LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },

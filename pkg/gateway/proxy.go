@@ -40,7 +40,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.answer(s.front.Load(), rec, r)
 }
 
-func (s *server) answer(p *plane, w http.ResponseWriter, r *http.Request) {
+func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 	if !p.admits(r.RemoteAddr) {
 		s.logDenial(r)
 		refuse(w, http.StatusForbidden, "not_for_you", "this gateway answers the cluster that charges for it, and nobody else")
@@ -66,7 +66,7 @@ func (s *server) answer(p *plane, w http.ResponseWriter, r *http.Request) {
 }
 
 // pass sends a request to the upstream, within the limits.
-func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
+func (s *server) pass(p *plane, w *recorder, r *http.Request) {
 	passing := s.passing.Add(1)
 	defer s.passing.Add(-1)
 	switch {
@@ -86,7 +86,9 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		if p.cfg.MaxBody > 0 {
-			r.Body = http.MaxBytesReader(w, r.Body, p.cfg.MaxBody)
+			// The server's own writer lingers when it learns that the limit was
+			// hit, so that the client reads the refusal before the connection ends.
+			r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, p.cfg.MaxBody)
 		}
 		p.proxy.ServeHTTP(w, r)
 	}

@@ -162,6 +162,7 @@ func TestWebsocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer conn.Close()
 	fmt.Fprint(conn, "GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n")
 	in := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(in, nil)
@@ -196,7 +197,6 @@ func TestWebsocket(t *testing.T) {
 	if err := <-s.done; err != nil {
 		t.Errorf("Serve = %v", err)
 	}
-	close(s.done)
 }
 
 func TestHTTP2WithoutTLS(t *testing.T) {

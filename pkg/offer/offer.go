@@ -5,6 +5,7 @@ package offer
 
 import (
 	"cmp"
+	"strings"
 	"time"
 )
 
@@ -43,7 +44,9 @@ func (k Key) compareName(other Key) int {
 
 // String gives the form that messages use when there is no address:
 // "http apps/weather".
-func (k Key) String() string { return string(k.Type) + " " + k.Namespace + "/" + k.Name }
+func (k Key) String() string {
+	return strings.TrimPrefix(string(k.Type)+" ", " ") + k.Namespace + "/" + k.Name
+}
 
 // A Source is the place in an offers file that something was declared. It is
 // kept through plan and apply so that every later message can point at it.

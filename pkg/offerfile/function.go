@@ -41,7 +41,7 @@ func functions(dir string) map[string]function.Function {
 		"parseint": stdlib.ParseIntFunc, "pow": stdlib.PowFunc, "range": rangeFunc(), "regex": stdlib.RegexFunc,
 		"regexall": stdlib.RegexAllFunc, "regexreplace": stdlib.RegexReplaceFunc, "replace": stdlib.ReplaceFunc,
 		"reverse": stdlib.ReverseListFunc, "secret_env": secretFunc("name", func(s string) offer.Secret { return offer.Secret{Env: s} }),
-		"secret_file":     secretFunc("path", func(s string) offer.Secret { return offer.Secret{File: s} }),
+		"secret_file":     secretFunc("path", func(s string) offer.Secret { return offer.Secret{File: secretPath(dir, s)} }),
 		"setintersection": stdlib.SetIntersectionFunc, "setproduct": stdlib.SetProductFunc, "setsubtract": stdlib.SetSubtractFunc,
 		"setunion": stdlib.SetUnionFunc, "signum": stdlib.SignumFunc, "slice": stdlib.SliceFunc, "sort": stdlib.SortFunc,
 		"split": stdlib.SplitFunc, "strlen": stdlib.StrlenFunc, "strrev": stdlib.ReverseFunc, "substr": stdlib.SubstrFunc,
@@ -52,6 +52,19 @@ func functions(dir string) map[string]function.Function {
 		"upper": stdlib.UpperFunc, "values": stdlib.ValuesFunc, "yamldecode": yaml.YAMLDecodeFunc, "yamlencode": yaml.YAMLEncodeFunc,
 		"zipmap": stdlib.ZipmapFunc,
 	}
+}
+
+// secretPath gives the file of a secret as a gateway finds it, whatever folder
+// that runs in: what is relative is beside the offers file, and "~/" is the
+// gateway's to resolve.
+func secretPath(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) || strings.HasPrefix(path, "~/") {
+		return path
+	}
+	if abs, err := filepath.Abs(filepath.Join(dir, path)); err == nil {
+		return abs
+	}
+	return path
 }
 
 func secretFunc(param string, refer func(string) offer.Secret) function.Function {

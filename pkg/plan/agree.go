@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -24,79 +25,91 @@ type Agreement struct {
 // the plan that [Make] made of in, before anything is changed. An offer whose
 // making is withheld keeps what was accepted of it, or stays unaccepted.
 func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
-	pl := &planner{Input: in}
-	marks := in.Memory.Marks
-	set := Set{Source: in.Want.Source, Tombstones: in.Want.Tombstones}
+	pl := newPlanner(in)
+	steps := stepsOf(p)
+	set := Set{Source: in.Want.Source, HostAddress: in.Want.HostAddress, PublicURL: in.Want.PublicURL}
+	var marks offer.Marks
 	for _, s := range subjects(in) {
-		steps := stepsOf(p, s.slot)
+		steps := steps[s.slot]
+		now := s.slotMarks
 		switch {
-		case !in.Policy.Includes(s.key):
-			set.keep(s)
-		case s.declared != nil && s.buried == nil && !refused(s, steps):
-			set.accept(pl, s)
-			marks = agreedDrain(in, s, steps, marks)
-			if s.tomb != nil && has(steps, Undelete) {
-				marks = marks.WithoutTombstone(s.key)
+		case !in.Policy.Includes(s.key), refused(s, steps):
+			set.keep(s, in.Memory.Accepted)
+		case s.declared != nil && s.buried == nil:
+			set.accept(pl, s, steps)
+			now.drain = agreedDrain(in, s, steps)
+			now.tomb = nil
+			if slices.ContainsFunc(steps, func(st Step) bool { return st.Action == TakeOver && st.ID == s.main() }) {
+				now.moved = nil // from here on: its gateway starts before its object is ours
 			}
-		case s.declared == nil && going(s, steps), s.buried != nil && s.tomb == nil && !refused(s, steps):
+		case s.buried != nil || s.accepted != nil || s.tomb != nil:
+			now = slotMarks{tomb: s.tomb}
 			if s.tomb == nil {
-				marks = marks.WithTombstone(tombstone(in, s, a))
+				now.tomb = tombstone(in, s, a)
 			}
-			marks = marks.WithoutDrain(s.key).WithoutMoney(s.key).WithoutMoved(s.key)
-		default:
-			set.keep(s)
+			if s.buried != nil {
+				set.Tombstones = append(set.Tombstones, *s.buried)
+			}
 		}
+		now.addTo(&marks)
 	}
+	slices.SortStableFunc(set.Specs, func(a, b resource.Spec) int { return cmp.Or(a.ID.Compare(b.ID), a.Offer.Compare(b.Offer)) })
 	return set, marks
 }
 
-func stepsOf(p Plan, s slot) []Step {
-	var out []Step
+// stepsOf gives the steps of a plan by slot.
+func stepsOf(p Plan) map[slot][]Step {
+	out := map[slot][]Step{}
 	for _, c := range p.Changes {
-		if slotOf(c.Key) == s {
-			out = append(out, c.Steps...)
-		}
+		out[slotOf(c.Key)] = append(out[slotOf(c.Key)], c.Steps...)
 	}
 	return out
 }
 
-func has(steps []Step, a Action) bool {
-	return slices.ContainsFunc(steps, func(s Step) bool { return s.Action == a && !s.Withheld })
-}
-
-// refused reports whether what the offer is sold by was not agreed to.
+// refused reports whether what the offer is sold by was not agreed to, or cannot
+// come about: it stays as it was accepted. What merely could not be seen was
+// agreed to, but for selling again what was deleted.
 func refused(s *subject, steps []Step) bool {
-	return slices.ContainsFunc(steps, func(st Step) bool {
-		return st.ID == s.main() && (st.Withheld && (st.makes() || st.Action == Delete) ||
-			st.Action == Block && (st.Cause == Tombstoned || st.Cause == Removed))
-	})
-}
-
-// going reports whether an offer that is not declared is agreed to go.
-func going(s *subject, steps []Step) bool {
-	return (s.accepted != nil || s.tomb != nil) && !refused(s, steps)
+	main := s.main()
+	revived := s.tomb == nil || s.declared == nil || s.buried != nil
+	for _, st := range steps {
+		switch {
+		case st.ID != main:
+		case st.Withheld && (st.makes() || st.Action == Delete), st.Action == Block && st.Cause != Unknown:
+			return true
+		case st.Action == Undelete:
+			revived = true
+		}
+	}
+	return !revived
 }
 
 // keep takes over what was accepted of the offer.
-func (set *Set) keep(s *subject) {
-	if s.accepted == nil {
+func (set *Set) keep(s *subject, acc *Accepted) {
+	if acc == nil {
 		return
 	}
-	set.Offers = append(set.Offers, *s.accepted)
+	if s.accepted != nil {
+		set.Offers = append(set.Offers, *s.accepted)
+	}
 	for _, spec := range s.was {
 		set.Specs = append(set.Specs, spec)
 	}
-	set.sortSpecs()
+	for _, t := range acc.Set.Tombstones {
+		if slotOf(t.Key) == s.slot {
+			set.Tombstones = append(set.Tombstones, t)
+		}
+	}
 }
 
-func (set *Set) sortSpecs() {
-	slices.SortFunc(set.Specs, func(a, b resource.Spec) int { return a.ID.Compare(b.ID) })
-}
-
-// accept takes the declared offer, with an agent's wallet pinned.
-func (set *Set) accept(p *planner, s *subject) {
+// accept takes the declared offer, with an agent's wallet pinned: another one
+// than before only where that was agreed to.
+func (set *Set) accept(p *planner, s *subject, steps []Step) {
 	o := *s.declared
 	w := p.wallet(s)
+	if w.changed != "" && slices.ContainsFunc(steps, func(st Step) bool { return st.Cause == AgentWallet && st.Withheld }) {
+		w.payTo = w.pinned
+	}
 	if w.payTo != "" {
 		first := o.Payments[0]
 		first.PayTo = w.payTo
@@ -111,25 +124,24 @@ func (set *Set) accept(p *planner, s *subject) {
 	}
 }
 
-// agreedDrain gives the marks with the offer's drain as the file now has it. A
-// mark whose declaration went away stays until its undrain was carried out.
-func agreedDrain(in Input, s *subject, steps []Step, marks offer.Marks) offer.Marks {
+// agreedDrain gives the mark of the offer's drain as the file now has it. One
+// whose declaration went away stays until its end was carried out.
+func agreedDrain(in Input, s *subject, steps []Step) *offer.Drain {
 	decl := s.declared.Drain
+	fromFile := s.drain != nil && s.drain.Origin == offer.FromFile
 	switch {
-	case decl != nil && s.drain == nil:
-		return marks.WithDrain(offer.Drain{Key: s.key, Origin: offer.FromFile, By: "the offers file", At: in.Now.UTC(), Grace: decl.Grace, Reason: decl.Reason})
-	case decl != nil && s.drain.Origin == offer.FromFile:
-		d := *s.drain
-		d.Grace, d.Reason = decl.Grace, decl.Reason
-		return marks.WithDrain(d)
-	case decl == nil && s.drain != nil && s.drain.Origin == offer.FromFile && !slices.ContainsFunc(steps, func(st Step) bool { return st.Action == Undrain || st.Action == Block }):
-		return marks.WithoutDrain(s.key)
+	case decl != nil && (s.drain == nil || fromFile):
+		d := declaredDrain(s, in.Now)
+		return &d
+	case decl == nil && fromFile && !slices.ContainsFunc(steps, func(st Step) bool { return st.Action == Undrain || st.Action == Block && st.ID == s.main() }):
+		return nil
 	}
-	return marks
+	return s.drain
 }
 
-func tombstone(in Input, s *subject, a Agreement) offer.Tombstone {
-	t := offer.Tombstone{Key: s.key, Address: s.address, Origin: a.Deletes, By: a.By, At: in.Now.UTC(), Block: a.Blocks[s.key]}
+// tombstone gives the mark that keeps the offer deleted.
+func tombstone(in Input, s *subject, a Agreement) *offer.Tombstone {
+	t := &offer.Tombstone{Key: s.key, Address: s.address, Origin: a.Deletes, By: a.By, At: in.Now.UTC(), Block: a.Blocks[s.key]}
 	if t.Origin == "" {
 		t.Origin = offer.FromFile
 	}
@@ -167,7 +179,7 @@ func Settled(marks offer.Marks, p Plan, outcomes []Outcome) offer.Marks {
 			case !done[st.ID][st.Action] || st.Withheld:
 			case st.Action == Undrain:
 				marks = marks.WithoutDrain(c.Key)
-			case st.Action == TakeOver && st.Cause == OtherHolder && st.ID.Kind == resource.ServiceOffer:
+			case st.Cause == OtherHolder && st.ID.Kind == resource.ServiceOffer:
 				marks = marks.WithoutMoved(c.Key)
 			}
 		}

@@ -2,31 +2,6 @@ package plan
 
 import "slices"
 
-// Decision reports whether a person settles the change: something else than the
-// file or an accident brought it about.
-func (c Change) Decision() bool {
-	return slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Action != Block && s.decision() })
-}
-
-// Waiting counts the changes that wait for a person: they are withheld, or
-// blocked by what is no question of sight.
-func (p Plan) Waiting() int {
-	n := 0
-	for _, c := range p.Changes {
-		if c.Withheld || slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Action == Block && s.Cause != Unknown }) {
-			n++
-		}
-	}
-	return n
-}
-
-// Idle reports whether nothing of the plan may be done.
-func (p Plan) Idle() bool {
-	return !slices.ContainsFunc(p.Changes, func(c Change) bool {
-		return slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Action != Block && !s.Withheld })
-	})
-}
-
 // Beyond lists the resources to which a plan would do something that the agreed
 // one does not, in order of the plan.
 func Beyond(agreed, p Plan) []string {

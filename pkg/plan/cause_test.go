@@ -346,7 +346,7 @@ func TestRule05_Wallets(t *testing.T) {
 		"other wallet, offer lost":   {wallet: other, absent: true, want: []string{"(create ServiceOffer/agent-quant/quant agent_wallet money)"}},
 		"keystore gone, offer lost":  {wallet: resource.Wallet{Agent: resource.Present, Keystore: resource.Absent}, absent: true, want: []string{"(create ServiceOffer/agent-quant/quant agent_wallet money)"}},
 		"agent gone, offer lost":     {wallet: resource.Wallet{Agent: resource.Absent, Keystore: resource.Absent}, absent: true, want: []string{"(create ServiceOffer/agent-quant/quant agent_wallet money)"}},
-		"unknown, offer lost":        {wallet: resource.Wallet{Agent: resource.Present, Why: "forbidden"}, absent: true, want: []string{"block ServiceOffer/agent-quant/quant unknown config"}},
+		"unknown, offer lost":        {wallet: resource.Wallet{Agent: resource.Present, Why: "forbidden"}, absent: true, want: []string{"block ServiceOffer/agent-quant/quant unknown restore"}},
 		"unknown, offer alive":       {wallet: resource.Wallet{Agent: resource.Present, Why: "forbidden"}},
 		"other wallet, offer alive":  {wallet: other, want: []string{"(update ServiceOffer/agent-quant/quant agent_wallet money)"}},
 		"keystore gone, offer alive": {wallet: resource.Wallet{Agent: resource.Present, Keystore: resource.Absent}, want: []string{"(update ServiceOffer/agent-quant/quant agent_wallet money)"}},

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -66,13 +68,17 @@ func (f File) Moved(in Input) []string {
 
 // Basis digests what a plan rests on, by what it is: for each resource its
 // fields, UID or gateway identity, never status or resource versions; and the
-// cluster, the accepted set and the marks.
+// cluster, the accepted set, the marks, and who would start gateways where.
 func Basis(in Input) map[string]string {
+	c := in.World.Cluster
 	out := map[string]string{
-		"cluster":      in.World.Cluster.UID,
-		"host address": in.World.Cluster.HostAddress.String(),
-		"marks":        hash(in.Memory.Marks),
-		"accepted set": "",
+		"cluster":            c.UID,
+		"host address":       hash([]any{c.HostAddress, c.Peers}),
+		"version of obolctl": in.World.Host.Version,
+		"accepted set":       "",
+	}
+	for name, digest := range basisOfMarks(in.Memory.Marks) {
+		out[name] = digest
 	}
 	if in.Memory.Accepted != nil {
 		out["accepted set"] = fmt.Sprint(in.Memory.Accepted.Number)
@@ -81,18 +87,34 @@ func Basis(in Input) map[string]string {
 		if !in.Policy.Includes(s.key) {
 			continue
 		}
-		ids := []resource.ID{s.id(resource.ServiceOffer), s.id(resource.GatewayKind)}
-		for _, spec := range s.want {
-			ids = append(ids, spec.ID)
+		for _, kind := range removal {
+			if seen, asked := in.World.Seen[s.id(kind)]; asked {
+				out[s.id(kind).String()] = basisOf(seen)
+			}
 		}
-		for _, id := range ids {
-			out[id.String()] = basisOf(in.World.Seen[id])
+		for _, spec := range s.want {
+			out[spec.ID.String()] = basisOf(in.World.Seen[spec.ID])
 		}
 	}
-	for name, w := range in.World.Cluster.Wallets {
-		out["wallet of "+name] = fmt.Sprint(w.Keystore, " ", w.Address)
+	for name, w := range c.Wallets {
+		out["wallet of agent "+name] = hash([]any{w.Agent, w.Keystore, w.Address})
 	}
 	return out
+}
+
+// basisOfMarks leaves out when somebody first looked: a look that may not write
+// looks for the first time again and again.
+func basisOfMarks(m offer.Marks) map[string]string {
+	money, moved := slices.Clone(m.Money), slices.Clone(m.Moved)
+	for i := range money {
+		money[i].Since = time.Time{}
+	}
+	for i := range moved {
+		moved[i].Since = time.Time{}
+	}
+	return map[string]string{
+		"tombstones": hash(m.Tombstones), "drains": hash(m.Drains), "money decisions": hash(money), "offers of other holders": hash(moved),
+	}
 }
 
 func basisOf(s resource.Sighting) string {
@@ -109,8 +131,7 @@ func basisOf(s resource.Sighting) string {
 			fields[k] = v
 		}
 	}
-	labels, _ := resource.Lookup(o.Content, "metadata.labels")
-	return hash([]any{o.UID, o.Going, labels, o.Annotation(resource.HolderAnnotation), fields})
+	return hash([]any{o.UID, o.Going, o.Label(resource.SiteLabel), o.Annotation(resource.HolderAnnotation), o.Annotation(resource.AddressAnnotation), fields})
 }
 
 // hash digests the JSON form of v, in which map keys are sorted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -12,13 +13,9 @@ import (
 func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	seen := p.World.Seen[spec.ID]
 	step := Step{ID: spec.ID, Needs: p.needs(spec, s), Class: Config, Want: p.configured(s, spec)}
-	if holder := p.lostTo(s); holder != "" {
-		return p.stopLost(seen, step, holder)
-	}
 	switch seen.Presence {
 	case resource.Unknown:
-		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, unseen(seen)
-		return []Step{step}
+		return []Step{step.blocked(Unknown, Restore, unseen(seen))}
 	case resource.Absent:
 		step.Action = Start
 		step.Cause, step.Class, step.Why = p.stopped(s, spec, seen.Gateway)
@@ -26,33 +23,65 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	case resource.Present:
 	}
 	run := seen.Gateway
+	if run.State == resource.GatewayStarting && !run.Answering {
+		return nil // it was not given up yet
+	}
 	step.Terms.UID = run.Identity.Instance
-	if !run.Answering {
-		step.Action, step.Cause, step.Class, step.Why = Restart, Unhealthy, Restore, "it runs and does not answer"
-		step.Terms.Restart = true
-		return []Step{step}
+	steps, want := p.reload(s, spec, run, step)
+	if g := step.Want.Gateway; s.dropped() && !g.DrainAt.IsZero() { // still drained, until a person carries the end out
+		steps = append(steps, Step{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: notDeclared, Withheld: true})
 	}
-	if run.Identity.Version != p.World.Host.Version {
-		old := step
-		old.Action, old.Cause, old.Terms.Restart = Restart, Upgraded, true
-		old.Why = fmt.Sprintf("it runs version %s; this is %s", run.Identity.Version, p.World.Host.Version)
-		if !p.Policy.withholds(s.key, old) {
-			return []Step{old}
+	renew := step
+	renew.Action, renew.Terms.Restart = Restart, true
+	renew.Want.Gateway = &want
+	switch {
+	case !run.Answering:
+		renew.Cause, renew.Class, renew.Why = Unhealthy, Restore, "it runs and does not answer"
+		if run.HealthReason != "" {
+			renew.Why += ": " + run.HealthReason
 		}
-		return append(p.reload(s, spec, run, step), old)
+		if !known(run) && !spec.Gateway.Standalone {
+			return []Step{renew} // whatever it was told
+		}
+	case run.Identity.Version != p.World.Host.Version:
+		renew.Cause = Upgraded
+		renew.Why = fmt.Sprintf("it runs version %s; this is %s", run.Identity.Version, p.World.Host.Version)
+	default:
+		return steps
 	}
-	return p.reload(s, spec, run, step)
+	renew.Withheld = len(steps) > 0 && steps[0].Withheld && !known(run) // nobody agreed to what it would sell for then
+	if renew.Withheld || p.Policy.withholds(s.key, renew) {
+		return append(steps, renew)
+	}
+	for i := range steps { // one write does both
+		steps[i].Terms.Restart = true
+	}
+	return append([]Step{renew}, steps...)
 }
 
 // configured completes a gateway's configuration with what is not declared:
-// where pods reach this host, and a standalone offer's drain.
+// where pods reach this host, and a standalone offer's drain. A drain that it is
+// under and that ends in time stays as it is; an offer that never sold is
+// started drained.
 func (p *planner) configured(s *subject, spec resource.Spec) resource.Spec {
 	spec = spec.Located(p.place(s))
-	if d, ok := p.draining(s); ok && spec.Gateway.Standalone {
-		g := *spec.Gateway
-		g.DrainAt, g.DrainEnds = d.At.UTC(), d.EndsAt().UTC()
-		spec.Gateway = &g
+	d, ok := p.draining(s)
+	if !ok || !spec.Gateway.Standalone {
+		return spec
 	}
+	g := *spec.Gateway
+	g.DrainAt, g.DrainEnds = d.At.UTC(), d.EndsAt().UTC()
+	seen := p.World.Seen[spec.ID]
+	switch run := seen.Gateway; {
+	case run != nil && run.Config != nil && !run.Config.DrainAt.IsZero():
+		live := offer.Drain{At: run.Config.DrainAt, Grace: run.Config.DrainEnds.Sub(run.Config.DrainAt)}
+		if !d.EndsAt().Before(live.EndsAt()) && !p.prolongs(s, d, live) {
+			g.DrainAt, g.DrainEnds = live.At, live.EndsAt()
+		}
+	case seen.Presence == resource.Absent && (run == nil || run.Config == nil):
+		g.DrainEnds = g.DrainAt
+	}
+	spec.Gateway = &g
 	return spec
 }
 
@@ -61,8 +90,8 @@ func (p *planner) lostTo(s *subject) string {
 	holder := ""
 	if obj := p.World.Seen[s.id(resource.ServiceOffer)].Object; obj != nil {
 		holder = p.held(obj)
-	} else if m, ok := p.Memory.Marks.MovedAway(s.key); ok {
-		holder = m.Holder
+	} else if s.moved != nil {
+		holder = s.moved.Holder
 	}
 	if holder == "" || !p.Policy.withholds(s.key, Step{Action: TakeOver, Class: Takeover, Cause: OtherHolder}) {
 		return ""
@@ -70,12 +99,30 @@ func (p *planner) lostTo(s *subject) string {
 	return holder
 }
 
-// stopLost stops a gateway whose offer another holder runs.
-func (p *planner) stopLost(seen resource.Sighting, step Step, holder string) []Step {
-	if seen.Presence != resource.Present {
-		return nil
+// cede plans an offer that another holder runs now: its gateway here stops, and
+// nothing else is done.
+func (p *planner) cede(s *subject) []Step {
+	var steps []Step
+	for _, spec := range s.want {
+		if spec.ID.Kind == resource.ServiceOffer {
+			steps = p.serviceOffer(s, spec)
+		}
 	}
-	step.Action, step.Cause, step.Class, step.Why = Stop, OtherHolder, Takeover, otherWhy(holder)
+	return append(p.stopHere(s), steps...)
+}
+
+// stopHere stops the gateway of an offer that another holder runs now.
+func (p *planner) stopHere(s *subject) []Step {
+	step := Step{ID: s.id(resource.GatewayKind)}
+	_, was := s.was[step.ID]
+	seen, asked := p.World.Seen[step.ID]
+	switch {
+	case !asked && !was, seen.Presence == resource.Absent:
+		return nil
+	case seen.Presence == resource.Unknown:
+		return []Step{step.blocked(Unknown, Restore, unseen(seen))}
+	}
+	step.Action, step.Class, step.Cause, step.Why = Stop, Takeover, OtherHolder, otherWhy(p.lostTo(s))
 	step.Terms.UID = seen.Gateway.Identity.Instance
 	return []Step{step}
 }
@@ -112,53 +159,118 @@ func ended(e resource.Exit) string {
 	return fmt.Sprintf("exited with %d", e.Code)
 }
 
-// quoted are the fields of a standalone gateway that say what buyers pay.
-var quoted = []string{"payments", "routes"}
+// Parts of a configuration that are decided apart.
+var (
+	quotes      = []string{"payments", "routes"} // what buyers pay
+	drainFields = []string{"drain_at", "drain_ends"}
+	placeFields = []string{"pods", "peers"}
+)
 
-// reload plans a running gateway whose configuration is not the wanted one.
-func (p *planner) reload(s *subject, spec resource.Spec, run *resource.Running, step Step) []Step {
-	if run.Identity.Digest == step.Want.Gateway.Digest() {
-		return nil
+// reload plans a running gateway whose configuration is not the wanted one, and
+// gives the configuration that it gets: without what is withheld.
+func (p *planner) reload(s *subject, spec resource.Spec, run *resource.Running, step Step) ([]Step, resource.Gateway) {
+	want := *step.Want.Gateway
+	if run.Identity.Digest == want.Digest() {
+		return nil, want
 	}
 	step.Action = Reload
-	if run.Config != nil && run.Config.Digest() == run.Identity.Digest {
-		step.Fields = resource.Differences(asMap(*step.Want.Gateway), asMap(*run.Config), resource.Leaves(asMap(*run.Config)))
-	}
-	if spec.Gateway.Standalone && (step.Fields == nil || touches(step.Fields, quoted)) {
-		step.Class = Money
-	}
-	was, accepted := s.was[spec.ID]
-	drains := step.Fields != nil && only(step.Fields, "drain_at", "drain_ends")
-	switch {
-	case drains && !step.Want.Gateway.DrainAt.IsZero():
-		step.Action, step.Cause, step.Class, step.Why = Drain, FileChanged, Config, "it is to be drained"
-	case drains:
-		step.Action, step.Cause, step.Class, step.Why = Undrain, FileChanged, Revive, "it is no longer drained"
-	case !accepted || was.Digest() != spec.Digest():
-		step.Cause, step.Why = FileChanged, "the file changed"
-		if p.Want != nil && s.accepted != nil && s.declared.Same(*s.accepted) {
-			step.Cause, step.Why = Upgraded, "this version of obolctl configures it otherwise"
+	if !known(run) {
+		if spec.Gateway.Standalone {
+			step.Class = Money // perhaps: what it quotes is not known
 		}
-	case step.Fields != nil && only(step.Fields, "pods", "peers"):
-		step.Cause, step.Class, step.Why = AddressChanged, Restore, "pods reach this host at another address"
-	case p.Memory.Unfinished[spec.ID]:
-		step.Cause, step.Class, step.Why = Crashed, restoring(step.Class), "an interrupted run has not reloaded it"
-	default:
-		step.Cause, step.Why = LiveChanged, "it runs with another configuration than the accepted one"
+		step.Cause, step.Class, step.Why = p.reloadCause(s, spec, step.Class)
+		step.Withheld = p.Policy.withholds(s.key, step)
+		return []Step{step}, want
 	}
-	return []Step{step}
+	now := asMap(*run.Config)
+	var parts [4]Step // quotes, draining, placing, all else
+	for _, d := range resource.Differences(asMap(want), now, resource.Leaves(now)) {
+		one, at := step, 3
+		one.Cause, one.Class, one.Why = p.reloadCause(s, spec, Config)
+		switch {
+		case spec.Gateway.Standalone != run.Config.Standalone, under(d.Path, quotes) && want.Standalone:
+			at = 0
+			one.Cause, one.Class, one.Why = p.reloadCause(s, spec, Money)
+		case under(d.Path, drainFields):
+			at = 1
+			p.drains(s, &one)
+		case under(d.Path, placeFields):
+			at = 2
+			one.Cause, one.Class, one.Why = AddressChanged, Restore, "pods reach this host at another address"
+		}
+		parts[at].add(one, d)
+	}
+	steps := slices.DeleteFunc(parts[:], func(st Step) bool { return st.Fields == nil })
+	return p.mix(s, steps, want, now)
 }
 
-func touches(fields []resource.Difference, paths []string) bool {
-	return slices.ContainsFunc(fields, func(d resource.Difference) bool {
-		return slices.ContainsFunc(paths, func(p string) bool { return resource.Under(d.Path, p) })
-	})
+// known reports whether the configuration in force is known: the file may be
+// newer, or gone.
+func known(run *resource.Running) bool {
+	return run.Config != nil && run.Config.Digest() == run.Identity.Digest
 }
 
-func only(fields []resource.Difference, paths ...string) bool {
-	return !slices.ContainsFunc(fields, func(d resource.Difference) bool {
-		return !slices.ContainsFunc(paths, func(p string) bool { return resource.Under(d.Path, p) })
-	})
+// mix gives each step that is not withheld the same configuration to write: what
+// is in force, with the fields of these steps as they are wanted.
+func (p *planner) mix(s *subject, steps []Step, want resource.Gateway, now map[string]any) ([]Step, resource.Gateway) {
+	all := true
+	mixed := now
+	for i := range steps {
+		if steps[i].Withheld = p.Policy.withholds(s.key, steps[i]); steps[i].Withheld {
+			all = false
+			continue
+		}
+		for _, d := range steps[i].Fields {
+			if d.After == nil {
+				mixed = resource.Remove(mixed, d.Path)
+			} else {
+				mixed = resource.Set(mixed, d.Path, d.After)
+			}
+		}
+	}
+	if !all {
+		want = asGateway(mixed)
+	}
+	for i := range steps {
+		steps[i].Want.Gateway = &want
+	}
+	return steps, want
+}
+
+// drains completes a step that begins, or ends, the drain of a standalone offer.
+func (p *planner) drains(s *subject, step *Step) {
+	switch {
+	case step.Want.Gateway.DrainAt.IsZero():
+		step.Action, step.Cause, step.Class, step.Why = Undrain, FileChanged, Revive, notDeclared
+	case s.drain == nil:
+		step.Action, step.Cause, step.Class, step.Why = Drain, FileChanged, Config, "the file declares a drain"
+	case p.World.Seen[step.ID].Gateway.Config.DrainEnds.Before(step.Want.Gateway.DrainEnds) && !p.World.Seen[step.ID].Gateway.Config.DrainAt.IsZero():
+		step.Cause, step.Class, step.Why = FileChanged, Revive, "the drain ends later"
+	default:
+		step.Action, step.Cause, step.Class, step.Why = Drain, FileChanged, Restore, "drained by "+s.drain.By
+	}
+}
+
+// reloadCause says why a configuration of some class is not in force.
+func (p *planner) reloadCause(s *subject, spec resource.Spec, class Class) (Cause, Class, string) {
+	was, accepted := s.was[spec.ID]
+	switch {
+	case (!accepted || was.Digest() != spec.Digest()) && accepted && p.upgraded(s):
+		return Upgraded, class, "this version of obolctl configures it otherwise"
+	case !accepted || was.Digest() != spec.Digest():
+		return FileChanged, class, "the file changed"
+	case p.Memory.Unfinished[spec.ID]:
+		return Crashed, restoring(class), "an interrupted run has not reloaded it"
+	}
+	return LiveChanged, class, "it runs with another configuration than the accepted one"
+}
+
+func under(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return resource.Under(path, p) })
+}
+
+func touches(fields []resource.Difference, prefixes []string) bool {
+	return slices.ContainsFunc(fields, func(d resource.Difference) bool { return under(d.Path, prefixes) })
 }
 
 // asMap gives a configuration as JSON values.
@@ -174,26 +286,15 @@ func asMap(g resource.Gateway) map[string]any {
 	return m
 }
 
-// leftovers plans to take away what the accepted offer needed and the declared
-// one does not.
-func (p *planner) leftovers(s *subject) []Step {
-	var steps []Step
-	for _, kind := range removal {
-		id := s.id(kind)
-		if _, was := s.was[id]; !was || slices.ContainsFunc(s.want, func(w resource.Spec) bool { return w.ID == id }) {
-			continue
-		}
-		seen := p.World.Seen[id]
-		step := Step{ID: id, Action: Delete, Class: Config, Cause: FileChanged, Why: "no longer needed since the file changed"}
-		switch {
-		case seen.Presence == resource.Absent:
-			continue
-		case seen.Presence == resource.Unknown:
-			step.Action, step.Cause, step.Why = Block, Unknown, unseen(seen)
-		case !p.removable(s, id, seen, &step):
-			continue
-		}
-		steps = append(steps, step)
+// asGateway reads back what asMap gave.
+func asGateway(m map[string]any) resource.Gateway {
+	b, err := json.Marshal(m)
+	if err != nil {
+		panic("plan: cannot marshal a gateway's configuration: " + err.Error()) // only JSON values get here
 	}
-	return steps
+	var g resource.Gateway
+	if err := json.Unmarshal(b, &g); err != nil {
+		panic("plan: cannot read back a gateway's configuration: " + err.Error())
+	}
+	return g
 }

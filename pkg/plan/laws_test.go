@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -78,34 +79,158 @@ func has(c plan.Change, a plan.Action) bool {
 	return slices.ContainsFunc(c.Steps, func(s plan.Step) bool { return s.Action == a })
 }
 
-// unattendedMovesNoMoney carries out what converge plans: no live offer is paid
-// otherwise than before, none is undrained, and none is made with an open money
-// decision.
-func unattendedMovesNoMoney(t *rapid.T, s *site) {
-	before := map[resource.ID]any{}
+// A trade is what buyers see of an offer: what they pay, whom, for which
+// routes, and since when no more.
+func trade(s *site) map[resource.ID]map[string]string {
+	out := map[resource.ID]map[string]string{}
 	for id, o := range s.objects {
-		pay, _ := resource.Lookup(o.Content, "spec.payment")
-		before[id] = pay
-	}
-	p := s.converge()
-	for _, c := range p.Changes {
-		for _, st := range c.Steps {
-			if st.Withheld || st.Action == plan.Block || st.ID.Kind != resource.ServiceOffer {
-				continue
-			}
-			if st.Class == plan.Money || st.Class == plan.Revive || st.Class == plan.Takeover {
-				t.Errorf("unattended: %s %s of class %s", st.Action, st.ID, st.Class)
-			}
-			was, lived := before[st.ID]
-			for path := range resource.Leaves(st.Want.Object) {
-				w, _ := resource.Lookup(map[string]any{"spec": map[string]any{"payment": was}}, path)
-				v, _ := resource.Lookup(st.Want.Object, path)
-				if lived && resource.Under(path, "spec.payment") && !resource.Equal(v, w) && !slices.Contains(st.Terms.Leave, path) {
-					t.Errorf("unattended: %s of %s from %v to %v", path, st.ID, w, v)
+		if id.Kind != resource.ServiceOffer {
+			continue
+		}
+		says := map[string]string{"drain": "", "site": o.Label(resource.SiteLabel)}
+		for path := range resource.Leaves(o.Content) {
+			v, _ := resource.Lookup(o.Content, path)
+			for _, money := range []string{"spec.payment", "spec.payments", "spec.routes", "spec.type"} {
+				if resource.Under(path, money) {
+					says[path] = fmt.Sprint(v)
 				}
+			}
+			if path == "spec.drainAt" {
+				says["drain"] = fmt.Sprint(v)
+			}
+		}
+		out[id] = says
+	}
+	for id, g := range s.running {
+		if g.State == resource.GatewayRunning && g.Config.Standalone {
+			out[id] = map[string]string{"payments": fmt.Sprintf("%+v %+v", g.Config.Payments, g.Config.Routes), "drain": "", "site": "home"}
+			if !g.Config.DrainAt.IsZero() {
+				out[id]["drain"] = g.Config.DrainAt.String()
 			}
 		}
 	}
+	return out
+}
+
+// unattendedMovesNoMoney carries out what converge plans: nobody who buys pays
+// otherwise than before, nothing sells again, and nothing is made of which it is
+// not settled what it costs or who holds it.
+func unattendedMovesNoMoney(t *rapid.T, s *site) {
+	after := s.clone()
+	before := trade(s)
+	after.carryOut(after.converge())
+	for id, is := range trade(after) {
+		was, lived := before[id]
+		key := offer.Key{Namespace: id.Namespace, Name: id.Name}
+		marks := after.in.Memory.Marks
+		_, drained := marks.Drain(key)
+		_, moved := marks.MovedAway(key)
+		if !lived {
+			if open := slices.ContainsFunc(marks.Money, func(m offer.MoneyDecision) bool { return m.Key.SameName(key) }); open || moved {
+				t.Errorf("unattended: %s was made, money decision open %v, held by another %v", id, open, moved)
+			}
+			if drained && is["drain"] == "" {
+				t.Errorf("unattended: %s was made without its drain", id)
+			}
+			continue
+		}
+		if was["drain"] != "" && is["drain"] == "" {
+			t.Errorf("unattended: %s sells again", id)
+		}
+		delete(was, "drain")
+		delete(is, "drain")
+		if diff := cmp.Diff(was, is); diff != "" {
+			t.Errorf("unattended: what %s costs (-before +after):\n%s", id, diff)
+		}
+	}
+}
+
+// TestRule11_KilledAnywhere kills an apply after each prefix of what it does.
+// The next apply reaches the state that it would have reached; converge does
+// but for what it reports.
+func TestRule11_KilledAnywhere(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		s := drawSite(t)
+		clear(s.blind)
+		policy := rapid.SampledFrom([]plan.Policy{auto, asked}).Draw(t, "policy")
+		whole := s.clone()
+		pl := whole.apply(policy)
+		whole.look()
+
+		s.plan(policy)
+		s.agree(policy, pl)
+		s.killed(pl, rapid.IntRange(0, len(steps(pl))).Draw(t, "done"), rapid.Bool().Draw(t, "and one more"))
+		s.now = s.now.Add(time.Minute)
+
+		again := s.clone()
+		t.Logf("killed plan %v", lines(pl))
+		t.Logf("next plan %v", lines(again.apply(policy)))
+		again.look()
+		if diff := cmp.Diff(state(whole), state(again)); diff != "" {
+			t.Errorf("apply, killed, apply (-whole +killed):\n%s", diff)
+		}
+		up := s.clone()
+		up.carryOut(up.converge())
+		left := up.converge()
+		if todo := steps(left); len(todo) > 0 {
+			t.Errorf("after converge it is still to %s %s", todo[0].Action, todo[0].ID)
+		}
+		reported := map[resource.ID]bool{}
+		for _, c := range left.Changes {
+			for _, st := range c.Steps {
+				reported[st.ID] = st.Withheld
+				if st.Withheld && st.Action == plan.Undrain {
+					reported[resource.ID{Kind: "Drain", Namespace: st.ID.Namespace, Name: st.ID.Name}] = true
+				}
+				if st.Withheld && st.Class != plan.Money && st.Class != plan.Revive && st.Cause == plan.Crashed {
+					t.Errorf("converge withholds %s %s of class %s", st.Action, st.ID, st.Class)
+				}
+			}
+		}
+		whole.carryOut(whole.converge())
+		want, got := state(whole), state(up)
+		for id := range want {
+			if want[id] != got[id] && !reported[id] {
+				t.Errorf("apply, killed, converge: %s is\n%s\nwant\n%s", id, got[id], want[id])
+			}
+		}
+		for id := range got {
+			if _, wanted := want[id]; !wanted && !reported[id] {
+				t.Errorf("apply, killed, converge: %s is there and should not be", id)
+			}
+		}
+	})
+}
+
+// state gives what is there, resource by resource, and the drains and
+// tombstones.
+func state(s *site) map[resource.ID]string {
+	out := map[resource.ID]string{}
+	for id, o := range s.objects {
+		b, err := json.Marshal(o.Content)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out[id] = string(b)
+	}
+	for id, g := range s.running {
+		out[id] = string(g.State)
+		if g.State == resource.GatewayRunning {
+			b, err := json.Marshal(g.Config)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			out[id] = string(b) + g.Identity.Version
+		}
+	}
+	for _, d := range s.in.Memory.Marks.Drains {
+		out[resource.ID{Kind: "Drain", Namespace: d.Key.Namespace, Name: d.Key.Name}] = fmt.Sprint(d.At, d.Grace)
+	}
+	for _, m := range s.in.Memory.Marks.Tombstones {
+		out[resource.ID{Kind: "Tombstone", Namespace: m.Key.Namespace, Name: m.Key.Name}] = fmt.Sprint(m.By, m.At, m.Reason)
+	}
+	return out
 }
 
 // orderIsInvisible plans the same declarations in another order.
@@ -125,7 +250,9 @@ func orderIsInvisible(t *rapid.T, s *site) {
 // attendedConverges carries out what a person agreed to: then nothing is left
 // but what was unknown, or is another holder's.
 func attendedConverges(t *rapid.T, s *site) {
-	s.apply(asked)
+	if p := s.apply(asked); !p.Complete {
+		return // what is known then may let more be done
+	}
 	again := s.plan(asked)
 	for _, c := range again.Changes {
 		for _, st := range c.Steps {
@@ -176,6 +303,12 @@ func drawOffers(t *rapid.T, n int) []offer.Offer {
 			o.Standalone = true
 		}
 		o.Gateway.Port += i
+		if rapid.IntRange(0, 3).Draw(t, "routes") == 0 {
+			o.Routes = []offer.Route{{Path: "/free/*", Gate: "free"}}
+		}
+		if rapid.IntRange(0, 3).Draw(t, "second payment") == 0 {
+			o.Payments = append(o.Payments, o.Payments[0])
+		}
 		o.Listing.Weight = rapid.Int64Range(0, 1).Draw(t, "weight")
 		if rapid.IntRange(0, 5).Draw(t, "drained") == 0 {
 			o.Drain = &offer.DrainDecl{Grace: time.Hour}
@@ -204,7 +337,7 @@ func event(t *rapid.T, s *site) {
 	}
 	id := rapid.SampledFrom(ids).Draw(t, "id")
 	o, g := s.objects[id], s.running[id]
-	switch rapid.IntRange(0, 8).Draw(t, "event") {
+	switch rapid.IntRange(0, 12).Draw(t, "event") {
 	case 0:
 		delete(s.objects, id)
 	case 1:
@@ -234,5 +367,17 @@ func event(t *rapid.T, s *site) {
 		if g != nil {
 			g.Answering = false
 		}
+	case 9:
+		if o != nil && id.Kind == resource.ServiceOffer {
+			s.edit(id, rapid.SampledFrom([]string{"spec.payments", "spec.routes", "spec.payment.asset.symbol"}).Draw(t, "added"), []any{"free"})
+		}
+	case 10:
+		if o != nil && id.Kind != resource.Namespace {
+			s.edit(id, resource.FormatPath("metadata", "annotations", resource.HolderAnnotation), "bbbbbbbb")
+		}
+	case 11:
+		s.in.World.Cluster.Serial--
+	case 12:
+		s.in.World.Host.Version += "+"
 	}
 }

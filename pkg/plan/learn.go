@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -12,6 +13,10 @@ type Lesson struct {
 	Made     map[resource.ID]string // ours and there, by UID
 	Gone     []resource.ID          // lost with the cluster, or with its last writes: their absence is nobody's decision
 	Finished []resource.ID          // left unfinished once, and now as they should be
+
+	// Renumber asks for a new serial in the cluster, which lost ours: until then
+	// all that is deleted there would pass for lost.
+	Renumber bool
 }
 
 // Learn gives what a look teaches, and the plan that was made of it.
@@ -22,15 +27,15 @@ func Learn(in Input, p Plan) Lesson {
 			l.Made[id] = o.UID
 		}
 	}
-	pl := &planner{Input: in}
-	pl.compareClusters()
-	if pl.rebuilt || pl.rolledBack {
-		for _, id := range slices.SortedFunc(maps.Keys(in.Memory.Made), resource.ID.Compare) {
-			if in.World.Seen[id].Presence != resource.Present {
-				l.Gone = append(l.Gone, id)
-			}
+	pl := newPlanner(in)
+	for _, id := range slices.SortedFunc(maps.Keys(in.Memory.Made), resource.ID.Compare) {
+		presence := in.World.Seen[id].Presence
+		_, dead := in.Memory.Marks.Tombstone(offer.Key{Namespace: id.Namespace, Name: id.Name})
+		if pl.rebuilt && presence != resource.Present || (pl.rolledBack || dead) && presence == resource.Absent {
+			l.Gone = append(l.Gone, id)
 		}
 	}
+	l.Renumber = pl.rolledBack
 	planned := map[resource.ID]bool{}
 	for _, c := range p.Changes {
 		for _, s := range c.Steps {

@@ -19,8 +19,7 @@ type planner struct {
 // Make plans. It never acts on what was not seen: an unknown sighting blocks
 // its step and whatever needs it. Marks must be as [Observe] gives them.
 func Make(in Input) Plan {
-	p := &planner{Input: in}
-	p.compareClusters()
+	p := newPlanner(in)
 	out := Plan{Site: in.Site, Cluster: in.World.Cluster, Complete: true}
 	switch {
 	case in.Want != nil:
@@ -48,6 +47,12 @@ func Make(in Input) Plan {
 	return out
 }
 
+func newPlanner(in Input) *planner {
+	p := &planner{Input: in}
+	p.compareClusters()
+	return p
+}
+
 // compareClusters tells a rebuilt cluster, one that went back in time and
 // another one apart.
 func (p *planner) compareClusters() {
@@ -63,27 +68,41 @@ func (p *planner) compareClusters() {
 	p.rolledBack = c.SerialKnown && c.Serial < m.Serial
 }
 
-// changes plans one slot: at most one change that needs no decision, and one
-// that does.
+// Steps of one offer that are told, and agreed to, apart.
+const (
+	unasked = iota // needs no decision
+	decided        // a person has to agree to it, and does
+	withheld
+	blocked
+	fates
+)
+
+// changes plans one slot: each fate that steps of it have is a change of its own.
 func (p *planner) changes(s *subject) []Change {
 	steps := p.steps(s)
 	p.rule(s, steps)
-	var plain, decide []Step
+	var groups [fates][]Step
 	asked := map[resource.ID]bool{}
 	whole := s.accepted == nil && slices.ContainsFunc(steps, func(st Step) bool { return st.ID == s.main() && st.makes() && st.decision() })
 	for _, step := range steps {
 		waits := step.makes() && (whole || slices.ContainsFunc(step.Needs, func(id resource.ID) bool { return asked[id] }))
-		if step.decision() || step.Withheld || waits {
-			decide = append(decide, step)
-			asked[step.ID] = true
-		} else {
-			plain = append(plain, step)
+		follows := step.Terms.Clear != nil && slices.ContainsFunc(groups[decided], func(st Step) bool { return st.ID == step.ID })
+		fate := unasked
+		switch {
+		case step.Action == Block:
+			fate = blocked
+		case step.Withheld:
+			fate = withheld
+		case step.decision() || waits || follows:
+			fate = decided
 		}
+		asked[step.ID] = asked[step.ID] || fate == decided || fate == withheld
+		groups[fate] = append(groups[fate], step)
 	}
 	var out []Change
-	for _, group := range [][]Step{plain, decide} {
+	for _, group := range groups {
 		if len(group) > 0 {
-			out = append(out, s.change(group))
+			out = append(out, p.change(s, group))
 		}
 	}
 	return out
@@ -92,8 +111,8 @@ func (p *planner) changes(s *subject) []Change {
 // steps decides what is to become of the slot.
 func (p *planner) steps(s *subject) []Step {
 	switch {
-	case s.buried != nil || s.declared == nil && (s.tomb != nil || s.accepted != nil):
-		return p.bury(s)
+	case s.buried != nil || s.declared == nil && (s.tomb != nil || s.accepted != nil), s.tomb != nil && p.Want == nil:
+		return p.bury(s) // without the file, what was accepted before it was deleted declares nothing
 	case s.declared == nil:
 		return p.orphan(s)
 	case s.tomb != nil && s.tomb.Origin == offer.FromCommand:
@@ -135,6 +154,9 @@ func (p *planner) undelete(s *subject) []Step {
 
 // keep plans an offer that is to be there.
 func (p *planner) keep(s *subject) []Step {
+	if p.lostTo(s) != "" {
+		return p.cede(s)
+	}
 	var steps []Step
 	for _, spec := range s.want {
 		switch spec.ID.Kind {
@@ -146,9 +168,8 @@ func (p *planner) keep(s *subject) []Step {
 			steps = append(steps, p.object(s, spec)...)
 		}
 	}
-	steps = append(steps, p.leftovers(s)...)
 	p.noteDrain(s)
-	return steps
+	return p.withLeftovers(s, steps)
 }
 
 // rule applies the policy to the steps of one offer, and holds back what cannot
@@ -158,34 +179,90 @@ func (p *planner) rule(s *subject, steps []Step) {
 		st := &steps[i]
 		st.Withheld = st.Withheld || st.Action != Block && p.Policy.withholds(s.key, *st)
 	}
-	if top := p.unsellable(s, steps); top != nil {
-		for i := range steps {
-			if st := &steps[i]; st.makes() && !st.Withheld {
-				st.Withheld, st.Cause, st.Class = true, top.Cause, top.Class
-			}
-		}
-	}
-	stuck := map[resource.ID]Action{}
+	p.holdTogether(s, steps)
+	dropIdle(steps)
+	stuck := map[resource.ID]*Step{}
 	for i := range steps {
 		st := &steps[i]
-		if (st.makes() || st.Action == Delete) && !st.Withheld {
+		if !st.Withheld && (st.makes() || st.Action == Delete || st.Action == Reload) {
 			st.waitFor(stuck)
 		}
-		if st.Action == Block || st.Withheld && st.makes() {
-			stuck[st.ID] = st.Action
+		if st.holdsBack() {
+			stuck[st.ID] = st
+		}
+	}
+	if o := s.offer(); o != nil && o.AgentRef.Name != "" { // an agent's namespace is made with its offer only
+		for i := range steps {
+			if st := &steps[i]; st.ID.Kind == resource.Namespace && st.Action == Create {
+				st.Needs = []resource.ID{s.main()}
+				st.waitFor(stuck)
+				st.Needs = nil
+			}
 		}
 	}
 }
 
+// dropIdle takes out of what steps need what is there already and stays as it is:
+// a withheld upgrade of a gateway keeps nothing from being made.
+func dropIdle(steps []Step) {
+	stays := map[resource.ID]bool{}
+	for _, st := range steps {
+		before, known := stays[st.ID]
+		stays[st.ID] = st.Withheld && !st.holdsBack() && (before || !known)
+	}
+	for i := range steps {
+		steps[i].Needs = slices.DeleteFunc(slices.Clone(steps[i].Needs), func(id resource.ID) bool { return stays[id] })
+	}
+}
+
+// holdTogether withholds what is not to happen without the step by which the
+// offer is sold: nothing is made of an offer that is somebody else's, or of which
+// it is not settled who is paid; nothing is removed of one that stays; and where
+// a declaration is not agreed to, none of it comes about.
+func (p *planner) holdTogether(s *subject, steps []Step) {
+	if !refused(s, steps) {
+		return
+	}
+	at := slices.IndexFunc(steps, func(st Step) bool { return st.ID == s.main() && (st.Withheld || st.Action == Block) })
+	if at < 0 {
+		return
+	}
+	top := steps[at]
+	unmade := s.accepted == nil || top.Cause == AgentWallet || top.Cause == OtherHolder
+	for i := range steps {
+		st := &steps[i]
+		if !st.Withheld && st.Action != Block && (st.declared() || st.makes() && unmade) {
+			st.Withheld, st.Cause, st.Class, st.Why = true, top.Cause, top.Class, "waits for "+top.ID.String()
+		}
+	}
+}
+
+// declared reports whether the file brings the step about.
+func (s *Step) declared() bool {
+	switch s.Cause {
+	case Declared, FileChanged, BothChanged, Removed, Upgraded:
+		return s.Action != Undelete
+	case LiveChanged, DeletedLive, DrainedLive, ObjectMissing, AddressChanged, ClusterRebuilt, RolledBack, HostRebooted,
+		Crashed, Unhealthy, Tombstoned, Foreign, OtherHolder, OtherCluster, AgentWallet, Unknown:
+	}
+	return false
+}
+
+// holdsBack reports whether what needs the step's resource has to wait for
+// somebody to settle it.
+func (s *Step) holdsBack() bool {
+	return s.Action == Block || s.Withheld && (s.makes() || s.Action == Delete || touches(s.Fields, []string{"spec.upstream", "standalone"}))
+}
+
 // waitFor blocks or withholds the step when something that it needs is.
-func (s *Step) waitFor(stuck map[resource.ID]Action) {
+func (s *Step) waitFor(stuck map[resource.ID]*Step) {
 	for _, id := range s.Needs {
-		switch a, ok := stuck[id]; {
-		case ok && a == Block:
-			s.Action, s.Cause, s.Class, s.Why = Block, Unknown, Restore, "needs "+id.String()
+		switch need, ok := stuck[id]; {
+		case ok && need.Action == Block:
+			s.Action, s.Cause, s.Class, s.Why = Block, need.Cause, need.Class, "needs "+id.String()
 			return
-		case ok:
-			s.Withheld = true
+		case ok && !s.Withheld:
+			s.Withheld, s.Cause, s.Class, s.Why = true, need.Cause, need.Class, "waits for "+id.String()
 		}
 	}
 }
@@ -196,26 +273,20 @@ func (s Step) makes() bool {
 	return s.Action == Create || s.Action == Start || s.Action == TakeOver || s.Action == Undelete
 }
 
-// unsellable gives the withheld step without which nothing of the offer is to
-// be made: its ServiceOffer is somebody else's, or it is not settled who is paid.
-func (p *planner) unsellable(s *subject, steps []Step) *Step {
-	for i := range steps {
-		st := &steps[i]
-		if st.ID == s.main() && st.Withheld && st.makes() && (s.accepted == nil || st.Cause == AgentWallet || st.Cause == OtherHolder) {
-			return st
-		}
-	}
-	return nil
-}
-
-// change makes one change of steps.
-func (s *subject) change(steps []Step) Change {
+// weightiest gives the step that a person must see first.
+func weightiest(steps []Step) Step {
 	top := steps[0]
 	for _, st := range steps[1:] {
 		if st.weight() < top.weight() {
 			top = st
 		}
 	}
+	return top
+}
+
+// change makes one change of steps.
+func (p *planner) change(s *subject, steps []Step) Change {
+	top := weightiest(steps)
 	c := Change{Key: s.key, Address: s.address, Offer: s.offer(), Action: top.Action, Class: top.Class, Cause: top.Cause,
 		Why: top.Why, Withheld: top.Withheld, Steps: steps}
 	switch {
@@ -224,6 +295,6 @@ func (s *subject) change(steps []Step) Change {
 	case c.Offer != nil:
 		c.DeclaredAt = c.Offer.At
 	}
-	c.Next = next(c)
+	c.Next = p.next(s, c)
 	return c
 }

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -12,24 +13,15 @@ import (
 // object plans a Namespace, Deployment, Service or EndpointSlice.
 func (p *planner) object(s *subject, spec resource.Spec) []Step {
 	seen := p.World.Seen[spec.ID]
-	located := spec.Located(p.place(s))
-	step := Step{ID: spec.ID, Needs: p.needs(spec, s), Want: located, Class: Config}
+	step := Step{ID: spec.ID, Needs: p.needs(spec, s), Want: spec.Located(p.place(s)), Class: Config}
+	if st, ok := p.obstacle(s, seen, step); ok {
+		return []Step{st}
+	}
 	switch {
-	case seen.Presence == resource.Unknown:
-		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, unseen(seen)
-		return []Step{step}
-	case spec.ID.Kind == resource.Namespace && seen.Presence == resource.Present && !seen.Object.Going:
+	case spec.ID.Kind == resource.Namespace && seen.Presence == resource.Present:
 		return nil // shared by many, and never ours
-	case seen.Presence == resource.Present && seen.Object.Going:
-		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, "is being deleted: wait until it is gone"
-		return []Step{step}
 	case spec.OnHost && !p.place(s).Host.IsValid():
-		step.Action, step.Cause, step.Class = Block, Unknown, Restore
-		step.Why = "the address at which pods reach this host is not known: " + p.World.Cluster.HostWhy
-		return []Step{step}
-	case seen.Refused != "":
-		step.Action, step.Cause, step.Why = Block, Unknown, seen.Refused
-		return []Step{step}
+		return []Step{step.blocked(Unknown, Restore, "the address at which pods reach this host is not known: "+p.World.Cluster.HostWhy)}
 	case seen.Presence == resource.Absent:
 		step.Action = Create
 		step.Cause, step.Class, step.Why = p.missing(s, spec.ID)
@@ -38,16 +30,38 @@ func (p *planner) object(s *subject, spec resource.Spec) []Step {
 	if st, ok := p.strange(seen.Object, step); ok {
 		return []Step{st}
 	}
-	return p.update(s, spec, seen.Object, step)
+	return p.update(s, spec, seen, step)
+}
+
+// obstacle blocks the step on a resource of the cluster that could not be seen,
+// or that nothing can be done about now, and reports whether it is one.
+func (p *planner) obstacle(s *subject, seen resource.Sighting, step Step) (Step, bool) {
+	cause, class, _ := p.missing(s, step.ID)
+	switch {
+	case seen.Presence == resource.Unknown:
+		return step.blocked(Unknown, Restore, unseen(seen)), true
+	case seen.Presence == resource.Present && seen.Object.Going:
+		return step.blocked(cause, class, "is being deleted: wait until it is gone"), true
+	case seen.Presence == resource.Absent && seen.Refused != "":
+		return step.blocked(cause, class, seen.Refused), true
+	case seen.Presence == resource.Absent && p.Memory.ClusterUID != "" && p.World.Cluster.UID == "":
+		return step.blocked(Unknown, Restore, "is not there, and whether this is the accepted cluster could not be seen"), true
+	}
+	return step, false
+}
+
+func (s Step) blocked(cause Cause, class Class, why string) Step {
+	s.Action, s.Cause, s.Class, s.Why = Block, cause, class, why
+	return s
 }
 
 // missing says why an absent object is absent.
 func (p *planner) missing(s *subject, id resource.ID) (Cause, Class, string) {
 	_, was := s.was[id]
-	_, made := p.Memory.Made[id]
+	sold := s.id(resource.ServiceOffer)
 	switch {
 	case p.otherCluster:
-		return OtherCluster, Takeover, "another cluster than the accepted one"
+		return OtherCluster, Takeover, elsewhere
 	case s.accepted == nil:
 		return Declared, Config, "declared and never applied"
 	case !was && id.Kind != resource.Namespace:
@@ -56,9 +70,15 @@ func (p *planner) missing(s *subject, id resource.ID) (Cause, Class, string) {
 		return ClusterRebuilt, Restore, "the cluster was rebuilt"
 	case p.rolledBack:
 		return RolledBack, Restore, "the cluster went back in time"
-	case !made && id.Kind != resource.Namespace || p.Memory.Unfinished[id]:
+	case id == sold && !p.made(id) && !p.Memory.Unfinished[id] && len(s.money) > 0:
+		return ClusterRebuilt, Restore, "it was lost with the cluster" // it was live once: somebody repriced it
+	case !p.made(id) && id.Kind != resource.Namespace:
 		return Crashed, Restore, "an interrupted run has not made it"
-	case id.Kind != resource.ServiceOffer:
+	case id != sold && p.World.Seen[sold].Presence == resource.Absent && s.was[sold].Object != nil:
+		return p.missing(s, sold) // it went, and comes back, with the offer
+	case id != sold && p.Memory.Unfinished[id]:
+		return Crashed, Restore, "an interrupted run has not made it"
+	case id != sold:
 		return ObjectMissing, Restore, "is gone"
 	case s.accepted.Lifecycle.OnLiveDelete == "restore":
 		return DeletedLive, Restore, "was deleted in the cluster; on_live_delete is restore"
@@ -76,54 +96,64 @@ func (p *planner) strange(obj *resource.Object, step Step) (Step, bool) {
 	case p.held(obj) != "":
 		step.Cause, step.Why = OtherHolder, otherWhy(p.held(obj))
 	case p.otherCluster:
-		step.Cause, step.Why = OtherCluster, "another cluster than the accepted one"
+		step.Cause, step.Why = OtherCluster, elsewhere
 	default:
 		return step, false
 	}
 	step.Action, step.Class = TakeOver, Takeover
 	step.Terms = resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
-	step.Fields = differences(step.Want.Object, obj)
-	step.Terms.Take = taken(step.Fields)
+	for _, d := range differences(step.Want, obj) {
+		step.Fields = append(step.Fields, d)
+		if d.After != nil && others(obj, d.Path) {
+			step.Terms.Take = append(step.Terms.Take, d.Path)
+		}
+	}
 	return step, true
 }
 
 // update compares a present object of ours with its spec, field by field, and
-// gives a step for what needs no decision and one for what does. Both name the
-// same write, which leaves out whatever is withheld.
-func (p *planner) update(s *subject, spec resource.Spec, obj *resource.Object, base Step) []Step {
-	if obj.Refused != "" {
-		base.Action, base.Cause, base.Why = Block, Unknown, "the API server would refuse it: "+obj.Refused
-		return []Step{base}
-	}
+// gives a step for what needs no decision and one for what does. They are one
+// write, which leaves out whatever is withheld; but what only another manager
+// has is cleared by a write of its own.
+func (p *planner) update(s *subject, spec resource.Spec, seen resource.Sighting, base Step) []Step {
+	obj := seen.Object
 	base.Action = Update
 	base.Terms = resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
-	var plain, decide, withheld, drain Step
-	for _, d := range differences(base.Want.Object, obj) {
-		cause, class := p.cause(s, spec, obj, d)
+	var drain, plain, decide, withheld, clear Step
+	for _, d := range differences(base.Want, obj) {
 		one := base
-		one.Cause, one.Class, one.Why = cause, class, causeWhy(cause, d)
-		if d.Path == drainAt || d.Path == drainGrace {
-			one.Action = Drain
-			one.Cause, one.Class, one.Why = p.drainCause(s, obj)
-			drain.add(one, d)
-			continue
+		one.Cause, one.Class = p.cause(s, spec, obj, d)
+		if one.Why = causeWhy(one.Cause, d); one.Cause == AgentWallet {
+			one.Why = p.wallet(s).changed
 		}
-		if cause == LiveChanged && ignored(s.offer(), d.Path) {
-			base.Terms.Leave = append(base.Terms.Leave, d.Path)
-			continue
+		drains := d.Path == drainAt || d.Path == drainGrace
+		if drains {
+			one.Cause, one.Class, one.Why = p.drainCause(s, obj, d)
+			if one.Class != Revive {
+				one.Action = Drain
+			}
 		}
-		to := &plain
 		switch {
-		case p.Policy.withholds(s.key, one):
-			to = &withheld
+		case one.Cause == LiveChanged && !drains && ignored(s.offer(), d.Path):
 			base.Terms.Leave = append(base.Terms.Leave, d.Path)
-		case one.decision():
-			to = &decide
+		case p.Policy.withholds(s.key, one):
+			base.Terms.Leave = append(base.Terms.Leave, d.Path)
+			withheld.add(one, d)
+		case d.After == nil && others(obj, d.Path):
+			clear.add(one, d)
+		default:
+			if others(obj, d.Path) {
+				base.Terms.Take = append(base.Terms.Take, d.Path)
+			}
+			switch {
+			case drains:
+				drain.add(one, d)
+			case one.decision():
+				decide.add(one, d)
+			default:
+				plain.add(one, d)
+			}
 		}
-		if d.Writer != "" && to != &withheld && d.After != nil {
-			base.Terms.Take = append(base.Terms.Take, d.Path)
-		}
-		to.add(one, d)
 	}
 	var steps []Step
 	for _, st := range []Step{drain, plain, decide, withheld} {
@@ -133,7 +163,28 @@ func (p *planner) update(s *subject, spec resource.Spec, obj *resource.Object, b
 			steps = append(steps, st)
 		}
 	}
-	return steps
+	if len(clear.Fields) > 0 {
+		steps = append(steps, clear.clearing(obj))
+	}
+	return refusedAs(steps, cmp.Or(seen.Refused, obj.Refused))
+}
+
+// clearing makes the step set its fields to null. Nothing else is written by it.
+func (s Step) clearing(obj *resource.Object) Step {
+	s.Terms = resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
+	for _, d := range s.Fields {
+		s.Terms.Clear = append(s.Terms.Clear, d.Path)
+	}
+	return s
+}
+
+// refusedAs blocks what the API server would refuse: one write, whatever steps
+// it has.
+func refusedAs(steps []Step, why string) []Step {
+	if why == "" || len(steps) == 0 {
+		return steps
+	}
+	return []Step{weightiest(steps).blocked(weightiest(steps).Cause, weightiest(steps).Class, "the API server would refuse it: "+why)}
 }
 
 // add puts a field into a step, whose cause and class are those of its
@@ -175,21 +226,33 @@ func (p *planner) cause(s *subject, spec resource.Spec, obj *resource.Object, d 
 	a, _ := resource.Lookup(was.Object, d.Path)
 	want, _ := resource.Lookup(spec.Object, d.Path)
 	sameFile, sameLive := resource.Equal(want, a), resource.Equal(d.Before, a)
+	old := p.behind(spec.ID, obj, d)
 	switch {
-	case !sameFile && p.Want != nil && s.accepted != nil && s.declared.Same(*s.accepted) && (sameLive || d.Writer == ""):
+	case !sameFile && p.upgraded(s) && (sameLive || d.Writer == ""):
 		return Upgraded, class
-	case !sameFile && sameLive:
-		return FileChanged, class
-	case !sameFile && d.Writer == "" && (p.Memory.Unfinished[spec.ID] || p.rolledBack):
+	case !sameFile && (sameLive || old):
 		return FileChanged, class
 	case !sameFile:
 		return BothChanged, class
-	case p.Memory.Unfinished[spec.ID] && d.Writer == "":
-		return Crashed, restoring(class)
-	case p.rolledBack && d.Writer == "":
+	case old && p.rolledBack:
 		return RolledBack, restoring(class)
+	case old:
+		return Crashed, restoring(class)
 	}
 	return LiveChanged, class
+}
+
+// behind reports whether a live value is an older one of ours: nobody else wrote
+// it, and a run was interrupted, or the cluster went back in time.
+func (p *planner) behind(id resource.ID, obj *resource.Object, d resource.Difference) bool {
+	return d.Writer == "" && (p.rolledBack || p.Memory.Unfinished[id] || d.Before != nil && ours(writerOf(obj, d.Path)))
+}
+
+// upgraded reports whether the declaration is as it was accepted, so that this
+// build must be why its specs are not. What an overlay says is not seen in it.
+func (p *planner) upgraded(s *subject) bool {
+	return p.Want != nil && s.accepted != nil && s.declared.Overlay == "" &&
+		s.declared.Address == s.accepted.Address && s.declared.Same(*s.accepted)
 }
 
 // restoring is the class of a difference that no person brought about.
@@ -216,27 +279,70 @@ func ignored(o *offer.Offer, path string) bool {
 
 // differences compares a spec with what is there, and names the writer of each
 // live value that is not ours. Where the API server was asked, its answer
-// counts: what it would not change is no difference.
-func differences(want map[string]any, obj *resource.Object) []resource.Difference {
+// counts: what it would not change is no difference. But what others added to
+// what buyers pay is one, though no apply of ours would touch it.
+func differences(want resource.Spec, obj *resource.Object) []resource.Difference {
 	owned := map[string]bool{}
 	for _, w := range obj.Writers {
 		if ours(w) {
 			maps.Copy(owned, w.Paths)
 		}
 	}
-	found := resource.Differences(want, obj.Content, owned)
+	found := resource.Differences(want.Object, obj.Content, owned)
 	if obj.Rehearsed != nil {
 		found = slices.DeleteFunc(found, func(d resource.Difference) bool {
 			after, _ := resource.Lookup(obj.Rehearsed, d.Path)
 			return resource.Equal(after, d.Before)
 		})
 	}
+	found = append(found, addedMoney(want, obj, found)...)
+	slices.SortFunc(found, func(a, b resource.Difference) int { return strings.Compare(a.Path, b.Path) })
 	for i := range found {
 		if w := writerOf(obj, found[i].Path); !ours(w) {
 			found[i].Writer, found[i].WrittenAt = w.Manager, w.At
 		}
 	}
 	return found
+}
+
+// addedMoney gives what others say a buyer pays where the spec says nothing: a
+// second price, another payment, a free route.
+func addedMoney(want resource.Spec, obj *resource.Object, found []resource.Difference) []resource.Difference {
+	var out []resource.Difference
+	added := map[string]bool{}
+	for _, w := range obj.Writers {
+		if ours(w) || w.Subresource == "status" {
+			continue
+		}
+		for path := range w.Paths {
+			if added[path] || fieldClass(want.ID, path) != Money || slices.ContainsFunc(found, func(d resource.Difference) bool { return resource.Under(path, d.Path) || resource.Under(d.Path, path) }) {
+				continue
+			}
+			live, _ := resource.Lookup(obj.Content, path)
+			if _, wanted := resource.Lookup(want.Object, path); !wanted && tells(live) {
+				added[path] = true
+				out = append(out, resource.Difference{Path: path, Before: live})
+			}
+		}
+	}
+	return out
+}
+
+// tells reports whether a live leaf says anything.
+func tells(v any) bool {
+	switch v := v.(type) {
+	case nil, map[string]any:
+		return false
+	case []any:
+		return len(v) > 0
+	}
+	return v != ""
+}
+
+// others reports whether another manager has a field, or some of it, so that
+// writing it takes it from them.
+func others(obj *resource.Object, path string) bool {
+	return slices.ContainsFunc(obj.Writers, func(w resource.Writer) bool { return !ours(w) && w.Subresource != "status" && writes(w, path) })
 }
 
 func ours(w resource.Writer) bool { return w.Manager == resource.FieldManager }
@@ -276,17 +382,6 @@ func lastWriter(obj *resource.Object) resource.Writer {
 	return last
 }
 
-// taken gives the paths that an approved step takes from their writers.
-func taken(fields []resource.Difference) []string {
-	var out []string
-	for _, d := range fields {
-		if d.Writer != "" && d.After != nil {
-			out = append(out, d.Path)
-		}
-	}
-	return out
-}
-
 // needs gives what the step of a spec needs first.
 func (p *planner) needs(spec resource.Spec, s *subject) []resource.ID {
 	return slices.DeleteFunc(slices.Clone(spec.Needs), func(id resource.ID) bool {
@@ -297,13 +392,19 @@ func (p *planner) needs(spec resource.Spec, s *subject) []resource.ID {
 // place is where pods reach this host: as seen now, else as the offer's gateway
 // was last told.
 func (p *planner) place(s *subject) resource.Place {
-	if c := p.World.Cluster; c.HostAddress.IsValid() {
+	if c := p.World.Cluster; c.HostAddress.IsValid() && !p.elsewhere(s) {
 		return resource.Place{Host: c.HostAddress, Peers: c.Peers}
 	}
 	if g := p.World.Seen[s.id(resource.GatewayKind)].Gateway; g != nil && g.Config != nil && g.Config.Pods.IsValid() {
 		return resource.Place{Host: g.Config.Pods.Addr(), Peers: g.Config.Peers}
 	}
 	return resource.Place{}
+}
+
+// elsewhere reports whether the look was at another cluster, and nobody agreed
+// to move there.
+func (p *planner) elsewhere(s *subject) bool {
+	return p.otherCluster && p.Policy.withholds(s.key, Step{Action: TakeOver, Class: Takeover, Cause: OtherCluster})
 }
 
 func causeWhy(c Cause, d resource.Difference) string {
@@ -315,6 +416,9 @@ func causeWhy(c Cause, d resource.Difference) string {
 	case BothChanged:
 		return "the file changed, and " + by(d) + " changed it in the cluster"
 	case LiveChanged:
+		if d.After == nil {
+			return by(d) + " added it in the cluster"
+		}
 		return by(d) + " changed it in the cluster"
 	case Crashed:
 		return "an interrupted run has not finished"

@@ -12,36 +12,48 @@ import (
 // holder runs. Observation never undrains, undeletes, or takes a live value
 // for an accepted one.
 func Observe(in Input) offer.Marks {
-	marks := in.Memory.Marks
+	p := newPlanner(in)
+	if p.otherCluster { // what is there says nothing of ours
+		return in.Memory.Marks
+	}
+	var marks offer.Marks
 	for _, s := range subjects(in) {
-		seen := in.World.Seen[s.id(resource.ServiceOffer)]
-		obj := seen.Object
-		if seen.Presence != resource.Present || obj.Going || obj.Label(resource.SiteLabel) != in.Site {
-			continue
-		}
-		if h := obj.Annotation(resource.HolderAnnotation); h != "" && h != in.World.Host.Holder {
-			if _, known := marks.MovedAway(s.key); !known && s.accepted != nil {
-				marks = marks.WithMoved(offer.Moved{Key: s.key, Holder: h, Since: in.Now.UTC()})
-			}
-			continue
-		}
-		marks = marks.WithoutMoved(s.key)
-		if s.tomb != nil {
-			continue
-		}
-		if d, ok := newDrain(s, obj); ok {
-			marks = marks.WithDrain(d)
-		}
-		marks = money(in, s, obj, marks)
+		p.observe(s).addTo(&marks)
 	}
 	return marks
 }
 
-// newDrain makes a mark of a live drain that nobody remembers.
-func newDrain(s *subject, obj *resource.Object) (offer.Drain, bool) {
+// observe gives the marks of one slot with what was seen of it.
+func (p *planner) observe(s *subject) slotMarks {
+	marks := s.slotMarks
+	seen := p.World.Seen[s.id(resource.ServiceOffer)]
+	obj := seen.Object
+	if seen.Presence != resource.Present || obj.Going || obj.Label(resource.SiteLabel) != p.Site {
+		return marks
+	}
+	if h := p.held(obj); h != "" {
+		if marks.moved == nil && s.accepted != nil {
+			marks.moved = &offer.Moved{Key: s.key, Holder: h, Since: p.Now.UTC()}
+		}
+		return marks
+	}
+	marks.moved = nil
+	if s.tomb != nil {
+		return marks
+	}
+	if s.drain == nil && (s.accepted == nil || !s.accepted.Standalone) { // else the object is left over, and its drain with it
+		marks.drain = newDrain(s, obj)
+	}
+	marks.money = p.moneyDecisions(s, obj)
+	return marks
+}
+
+// newDrain makes a mark of a live drain that nobody remembers; nil when the
+// offer is not drained.
+func newDrain(s *subject, obj *resource.Object) *offer.Drain {
 	d, live := liveDrain(obj)
-	if !live || s.drain != nil {
-		return offer.Drain{}, false
+	if !live {
+		return nil
 	}
 	d.Key, d.Origin, d.By = s.key, offer.FromLive, "somebody"
 	switch w := writerOf(obj, drainAt); {
@@ -52,28 +64,39 @@ func newDrain(s *subject, obj *resource.Object) (offer.Drain, bool) {
 	case ours(w):
 		d.Origin, d.By = offer.FromCommand, "obolctl"
 	}
-	return d, true
+	return &d
 }
 
-// money opens a decision for each field of a live offer that says otherwise
-// what buyers pay, or whom, than was accepted, and closes those that agree.
-func money(in Input, s *subject, obj *resource.Object, marks offer.Marks) offer.Marks {
-	marks = marks.WithoutMoney(s.key)
+// moneyDecisions gives an open decision for each field of a live offer that says
+// otherwise what buyers pay, or whom, than was accepted. What an interrupted run,
+// or a cluster that went back in time, left as it once was opens none. What
+// lifecycle.ignore_changes lets others change opens one too: it is not to be
+// moved back unattended when the offer has to be made again.
+func (p *planner) moneyDecisions(s *subject, obj *resource.Object) []offer.MoneyDecision {
 	spec, ok := s.was[s.id(resource.ServiceOffer)]
 	if !ok {
-		return marks
+		return nil
 	}
-	for _, d := range differences(spec.Object, obj) {
-		if fieldClass(spec.ID, d.Path) != Money || d.Writer == "" || ignored(s.accepted, d.Path) {
+	var open []offer.MoneyDecision
+	for _, d := range differences(spec, obj) {
+		if fieldClass(spec.ID, d.Path) != Money || p.behind(spec.ID, obj, d) {
 			continue
 		}
-		since := in.Now.UTC()
-		for _, old := range in.Memory.Marks.Money {
-			if slotOf(old.Key) == s.slot && old.Path == d.Path {
-				since = old.Since
+		m := offer.MoneyDecision{Key: s.key, Path: d.Path, Accepted: value(d.After), Live: value(d.Before), Writer: by(d), Since: p.Now.UTC()}
+		for _, old := range s.money {
+			if old.Path == d.Path {
+				m.Since = old.Since
 			}
 		}
-		marks = marks.WithMoney(offer.MoneyDecision{Key: s.key, Path: d.Path, Accepted: fmt.Sprint(d.After), Live: fmt.Sprint(d.Before), Writer: d.Writer, Since: since})
+		open = append(open, m)
 	}
-	return marks
+	return open
+}
+
+// value gives a field's value for people.
+func value(v any) string {
+	if v == nil {
+		return "nothing"
+	}
+	return fmt.Sprint(v)
 }

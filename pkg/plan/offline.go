@@ -24,11 +24,11 @@ func Offline(in Input) Input {
 	}
 	then := in
 	then.Want = nil
-	p := &planner{Input: then}
+	p := newPlanner(then)
 	for _, s := range subjects(then) {
 		p.asAccepted(s, in.World)
 	}
-	for _, set := range []*Set{in.Want, acceptedSet(m)} {
+	for _, set := range []*Set{acceptedSet(m), in.Want} { // what was agreed to counts first
 		if set == nil {
 			continue
 		}

@@ -18,8 +18,10 @@ func (s Step) decision() bool {
 	switch s.Cause {
 	case LiveChanged, BothChanged, DeletedLive:
 		return s.Class != Restore
-	case Foreign, OtherHolder, OtherCluster, Upgraded, AgentWallet:
+	case Foreign, OtherCluster, Upgraded, AgentWallet:
 		return true
+	case OtherHolder:
+		return s.Action != Stop
 	case ClusterRebuilt, RolledBack, Crashed, HostRebooted, AddressChanged, ObjectMissing, Unhealthy:
 		return s.Class == Money && s.Action == Create
 	case FileChanged, Declared, Removed:

@@ -2,7 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -19,28 +21,32 @@ func (p *planner) bury(s *subject) []Step {
 		return p.remove(s, Tombstoned, "a tombstone is declared")
 	case s.accepted.Lifecycle.PreventDelete:
 		return []Step{{ID: s.main(), Action: Block, Class: Destructive, Cause: Removed,
-			Why: "lifecycle.prevent_delete holds it: take that out and apply before deleting it"}}
+			Why: "lifecycle.prevent_delete holds it: declare it without that and apply before deleting it"}}
 	}
 	why := "no longer declared"
 	if s.buried != nil {
 		why = "a tombstone is declared"
 	}
 	steps := p.remove(s, Removed, why)
+	if p.lostTo(s) != "" {
+		steps = slices.DeleteFunc(steps, func(st Step) bool { return st.ID != s.main() })
+		return append(p.stopHere(s), steps...)
+	}
 	if len(steps) == 0 { // gone already: agreeing writes the tombstone
 		steps = []Step{{ID: s.main(), Action: Delete, Class: Destructive, Cause: Removed, Why: why}}
 	}
 	return steps
 }
 
-// orphan plans an object that bears our mark and that nothing here knows of: the
-// state was lost, or the object was copied. Where nothing was accepted and
+// orphan plans an object that bears our mark, or a gateway of ours, that nothing
+// here knows of: the state was lost, or the object was copied. Where nothing was accepted and
 // nobody is there, nothing tells what should be.
 func (p *planner) orphan(s *subject) []Step {
 	if p.Memory.Accepted == nil && (p.Want == nil || p.Policy.Mode == Unattended) {
-		p.notes = append(p.notes, fmt.Sprintf("%s bears this site's mark, and nothing accepted here knows it", s.main()))
+		p.notes = append(p.notes, fmt.Sprintf("%s/%s is this site's, and nothing accepted here knows it", s.namespace, s.name))
 		return nil
 	}
-	return p.remove(s, Foreign, "bears this site's mark, but is neither declared nor accepted")
+	return p.remove(s, Foreign, "is this site's, but is neither declared nor accepted")
 }
 
 // remove plans to take away whatever of the offer is there.
@@ -51,16 +57,17 @@ func (p *planner) remove(s *subject, cause Cause, why string) []Step {
 		id := s.id(kind)
 		seen, asked := p.World.Seen[id]
 		_, was := s.was[id]
-		if !asked && !was {
+		made := p.made(id)
+		if !asked && !was && !made {
 			continue
 		}
 		step := Step{ID: id, Action: Delete, Class: Destructive, Cause: cause, Why: why, Needs: before}
 		switch seen.Presence {
 		case resource.Unknown:
-			if kind != resource.ServiceOffer && !was {
+			if kind != resource.ServiceOffer && !was && !made {
 				continue // nothing says that there ever was one
 			}
-			step.Action, step.Cause, step.Why = Block, Unknown, unseen(seen)
+			step = step.blocked(Unknown, Destructive, unseen(seen))
 		case resource.Absent:
 			if kind != resource.GatewayKind || seen.Gateway == nil || seen.Gateway.Config == nil && seen.Gateway.Record == nil {
 				continue
@@ -72,9 +79,78 @@ func (p *planner) remove(s *subject, cause Cause, why string) []Step {
 			}
 		}
 		steps = append(steps, step)
-		if step.Class != Takeover { // what is ours does not wait for what is somebody else's
+		if step.Class != Takeover { // somebody else's keeps nothing of ours
 			before = append(before[:len(before):len(before)], id)
 		}
+	}
+	return steps
+}
+
+// made reports whether a resource is known to have been there as ours.
+func (p *planner) made(id resource.ID) bool {
+	if id.Kind == resource.GatewayKind {
+		_, found := slices.BinarySearchFunc(p.World.Host.Keys, slot{id.Namespace, id.Name}, func(k offer.Key, s slot) int { return slotOf(k).compare(s) })
+		return found
+	}
+	_, made := p.Memory.Made[id]
+	return made
+}
+
+// withLeftovers adds to the steps of an offer that is to be there the removal of
+// what it had and needs no more: after what takes its place; but an offer that
+// the cluster charged for goes before its gateway charges.
+func (p *planner) withLeftovers(s *subject, steps []Step) []Step {
+	left := p.leftovers(s)
+	sold := s.id(resource.ServiceOffer)
+	if !s.declared.Standalone {
+		if slices.ContainsFunc(steps, func(st Step) bool { return st.ID == sold }) {
+			for i := range left {
+				left[i].Needs = []resource.ID{sold}
+			}
+		}
+		return append(steps, left...)
+	}
+	if !slices.ContainsFunc(left, func(st Step) bool { return st.ID == sold }) {
+		return append(steps, left...)
+	}
+	for i := range steps {
+		st := &steps[i]
+		st.Needs = append(st.Needs, sold)
+		if st.Withheld && touches(st.Fields, []string{"standalone"}) { // it sells as before until that is settled
+			for j := range left {
+				left[j].Withheld, left[j].Cause, left[j].Class = true, st.Cause, st.Class
+			}
+		}
+	}
+	return append(left, steps...)
+}
+
+// leftovers plans to take away what the offer once had and the declared one does
+// not need.
+func (p *planner) leftovers(s *subject) []Step {
+	var steps []Step
+	for _, kind := range removal {
+		id := s.id(kind)
+		if slices.ContainsFunc(s.want, func(w resource.Spec) bool { return w.ID == id }) {
+			continue
+		}
+		seen := p.World.Seen[id]
+		step := Step{ID: id, Action: Delete, Class: Config, Cause: FileChanged, Why: "no longer needed since the file changed"}
+		if _, was := s.was[id]; !was {
+			if !p.made(id) && !p.Memory.Unfinished[id] {
+				continue
+			}
+			step.Class, step.Cause, step.Why = Restore, Crashed, "an interrupted run has not removed it"
+		}
+		switch {
+		case seen.Presence == resource.Absent:
+			continue
+		case seen.Presence == resource.Unknown:
+			step = step.blocked(Unknown, Restore, unseen(seen))
+		case !p.removable(s, id, seen, &step):
+			continue
+		}
+		steps = append(steps, step)
 	}
 	return steps
 }
@@ -102,6 +178,8 @@ func (p *planner) removable(s *subject, id resource.ID, seen resource.Sighting, 
 		step.Cause, step.Class, step.Why = Foreign, Takeover, foreignWhy(site)
 	case p.held(obj) != "":
 		step.Cause, step.Class, step.Why = OtherHolder, Takeover, otherWhy(p.held(obj))
+	case p.otherCluster:
+		step.Cause, step.Class, step.Why = OtherCluster, Takeover, elsewhere
 	case step.Cause == Tombstoned && id.Kind == resource.ServiceOffer && s.tomb != nil && obj.UID != s.tomb.UID:
 		step.Why = "was made again after it was deleted"
 		if w := lastWriter(obj); w.Manager != "" {
@@ -118,6 +196,9 @@ func (p *planner) held(obj *resource.Object) string {
 	}
 	return ""
 }
+
+// elsewhere says why nothing is done in the cluster that was looked at.
+const elsewhere = "another cluster than the accepted one"
 
 func unseen(s resource.Sighting) string {
 	if s.Why == "" {

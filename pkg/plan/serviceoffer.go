@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -14,6 +13,8 @@ const (
 	drainGrace = "spec.drainGracePeriod"
 	payToPath  = "spec.payment.payTo"
 
+	notDeclared = "the drain is no longer declared"
+
 	// stackGrace is what the stack takes an absent drainGracePeriod for.
 	stackGrace = time.Hour
 )
@@ -22,46 +23,83 @@ const (
 func (p *planner) serviceOffer(s *subject, spec resource.Spec) []Step {
 	seen := p.World.Seen[spec.ID]
 	step := Step{ID: spec.ID, Needs: p.needs(spec, s), Class: Config}
-	switch {
-	case seen.Presence == resource.Unknown:
-		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, unseen(seen)
-		return []Step{step}
-	case seen.Presence == resource.Present && seen.Object.Going:
-		step.Action, step.Cause, step.Class, step.Why = Block, Unknown, Restore, "is being deleted: wait until it is gone"
-		return []Step{step}
-	case seen.Refused != "":
-		step.Action, step.Cause, step.Why = Block, Unknown, seen.Refused
-		return []Step{step}
+	if st, ok := p.obstacle(s, seen, step); ok {
+		return []Step{st}
 	}
 	w := p.wallet(s)
-	if w.unknown != "" && seen.Presence == resource.Absent {
-		step.Action, step.Cause, step.Why = Block, Unknown, w.unknown
-		return []Step{step}
-	}
 	if w.payTo != "" {
 		spec.Object = resource.Set(spec.Object, payToPath, w.payTo)
 	}
-	if seen.Presence == resource.Absent {
+	obj := seen.Object
+	switch {
+	case obj == nil && w.unknown != "":
+		return []Step{step.blocked(Unknown, Restore, w.unknown)}
+	case obj == nil:
 		return []Step{p.createOffer(s, spec, step, w)}
+	case s.declared.AgentRef.OwnPayTo && w.payTo == "": // nobody knows it, so what is there stays
+		if live, _ := resource.Lookup(obj.Content, payToPath); live != nil {
+			spec.Object = resource.Set(spec.Object, payToPath, live)
+		}
 	}
 	step.Want = spec
-	step.Want.Object = p.drained(s, spec.Object, seen.Object)
-	if st, ok := p.strange(seen.Object, step); ok {
-		if p.Policy.withholds(s.key, st) {
-			return []Step{st}
-		}
-		steps := []Step{st}
-		for _, u := range p.undrain(s, spec, seen.Object) {
-			u.Cause, u.Class = st.Cause, st.Class // part of the same decision, after it
-			steps = append(steps, u)
-		}
-		return steps
+	step.Want.Object = p.drained(s, spec.Object, obj)
+	if st, ok := p.strange(obj, step); ok {
+		return p.takeOffer(s, spec, obj, st, w)
 	}
-	steps := p.update(s, spec, seen.Object, step)
+	steps := p.update(s, spec, seen, step)
+	undrains := p.undrain(s, spec, obj)
 	if w.lost != "" {
 		steps = append(steps, Step{ID: spec.ID, Action: Update, Class: Money, Cause: AgentWallet, Why: w.lost, Withheld: true})
+		for i := range undrains {
+			undrains[i].Cause, undrains[i].Why, undrains[i].Withheld = AgentWallet, w.lost, true
+		}
 	}
-	return append(steps, p.undrain(s, spec, seen.Object)...)
+	return clearedTogether(append(steps, undrains...))
+}
+
+// takeOffer completes the take-over of a present ServiceOffer, and follows it
+// up with what an apply cannot take away: a drain, and what others said that
+// buyers pay.
+func (p *planner) takeOffer(s *subject, spec resource.Spec, obj *resource.Object, take Step, w wallet) []Step {
+	switch {
+	case w.unknown != "":
+		return []Step{take.blocked(Unknown, Restore, w.unknown)}
+	case w.lost != "":
+		take.Cause, take.Why, take.Withheld = AgentWallet, w.lost, true
+	}
+	if take.Withheld || p.Policy.withholds(s.key, take) {
+		return []Step{take}
+	}
+	var added Step
+	for _, d := range take.Fields {
+		if d.After == nil && others(obj, d.Path) {
+			added.add(take, d)
+		}
+	}
+	after := p.undrain(s, spec, obj)
+	if len(added.Fields) > 0 {
+		added.Action = Update
+		after = append(after, added.clearing(obj))
+	}
+	for i := range after {
+		after[i].Cause, after[i].Class = take.Cause, take.Class // part of the same decision
+	}
+	return clearedTogether(append([]Step{take}, after...))
+}
+
+// clearedTogether makes one write of all steps that clear fields, each of which
+// tells its own reason.
+func clearedTogether(steps []Step) []Step {
+	var all []string
+	for _, st := range steps {
+		all = append(all, st.Terms.Clear...)
+	}
+	for i := range steps {
+		if steps[i].Terms.Clear != nil {
+			steps[i].Terms.Clear = all
+		}
+	}
+	return steps
 }
 
 // createOffer plans an absent ServiceOffer. Created under a drain it is created
@@ -73,9 +111,13 @@ func (p *planner) createOffer(s *subject, spec resource.Spec, step Step, w walle
 		step.Want.Object = resource.Set(resource.Set(spec.Object, drainAt, instant(d.At)), drainGrace, "0s")
 		step.Why += "; made drained"
 	}
-	if m := p.openMoney(s); m != nil && s.accepted != nil {
+	if len(s.money) > 0 && s.accepted != nil {
+		m := s.money[0]
 		step.Class = Money
 		step.Why += fmt.Sprintf(", and before that %s changed %s from %s to %s: neither is ours to choose", m.Writer, m.Path, m.Accepted, m.Live)
+	}
+	if s.moved != nil {
+		step.Class, step.Cause, step.Why = Takeover, OtherHolder, otherWhy(s.moved.Holder)
 	}
 	switch {
 	case w.lost != "":
@@ -86,68 +128,71 @@ func (p *planner) createOffer(s *subject, spec resource.Spec, step Step, w walle
 	return step
 }
 
-func (p *planner) openMoney(s *subject) *offer.MoneyDecision {
-	for i, m := range p.Memory.Marks.Money {
-		if slotOf(m.Key) == s.slot {
-			return &p.Memory.Marks.Money[i]
-		}
-	}
-	return nil
-}
-
 // draining gives the drain that the offer is to be under: the mark, as the file
 // has it where it came from there, else the declared one, which begins now. A
-// mark from the file whose declaration is gone holds no longer.
+// mark from the file whose declaration is gone holds until its end is carried
+// out, which takes a person.
 func (p *planner) draining(s *subject) (offer.Drain, bool) {
 	decl := s.declared.Drain
 	switch {
 	case p.Policy.undrains(s.key):
 		return offer.Drain{}, false
-	case s.drain != nil && s.drain.Origin == offer.FromFile:
-		if decl == nil {
-			return offer.Drain{}, false
-		}
-		d := *s.drain
-		d.Grace, d.Reason = decl.Grace, decl.Reason
-		return d, true
-	case s.drain != nil:
-		return *s.drain, true
-	case decl != nil:
-		return offer.Drain{Key: s.key, Origin: offer.FromFile, At: p.Now, Grace: decl.Grace, Reason: decl.Reason}, true
+	case s.drain == nil && decl == nil:
+		return offer.Drain{}, false
+	case s.drain == nil, s.drain.Origin == offer.FromFile && decl != nil:
+		return declaredDrain(s, p.Now), true
+	case s.drain.Origin == offer.FromFile:
+		return *s.drain, p.Policy.Mode == Unattended
 	}
-	return offer.Drain{}, false
+	return *s.drain, true
+}
+
+// declaredDrain gives the mark of a declared drain. It begins now, to the second
+// as the cluster stores it, and a drain that has begun never begins again.
+func declaredDrain(s *subject, now time.Time) offer.Drain {
+	d := offer.Drain{Key: s.key, Origin: offer.FromFile, By: "the offers file", At: now.UTC().Truncate(time.Second)}
+	if s.drain != nil {
+		d = *s.drain
+	}
+	d.Grace, d.Reason = s.declared.Drain.Grace, s.declared.Drain.Reason
+	return d
+}
+
+// prolongs reports whether the file gives a drain that is under way more time
+// than it was given so far.
+func (p *planner) prolongs(s *subject, d, live offer.Drain) bool {
+	decl := s.declared.Drain
+	return decl != nil && s.drain != nil && s.drain.Origin == offer.FromFile &&
+		(decl.Grace > s.drain.Grace || p.Memory.Unfinished[s.id(resource.ServiceOffer)]) &&
+		p.Now.Before(live.EndsAt()) && live.EndsAt().Before(d.EndsAt())
 }
 
 // drained puts the drain into the object to apply: leaving the fields out would
 // revive the offer. A live drain that ends in time stays as it is, and its
-// beginning never moves.
+// beginning never moves later.
 func (p *planner) drained(s *subject, want map[string]any, obj *resource.Object) map[string]any {
 	at, _ := resource.Lookup(obj.Content, drainAt)
 	grace, _ := resource.Lookup(obj.Content, drainGrace)
+	live, lives := liveDrain(obj)
 	d, drain := p.draining(s)
 	switch {
-	case at == nil && !drain:
-		return want
-	case at == nil:
+	case drain && !lives:
 		at, grace = instant(d.At), d.Grace.String()
-	case drain && d.EndsAt().Before(liveEnd(obj)):
+	case drain && d.EndsAt().Before(live.EndsAt()):
 		grace = d.Grace.String()
+		if d.At.Before(live.At) {
+			at = instant(d.At)
+		}
+	case drain && p.prolongs(s, d, live):
+		grace = d.EndsAt().Sub(live.At).String()
 	}
-	want = resource.Set(want, drainAt, at)
+	if at != nil {
+		want = resource.Set(want, drainAt, at)
+	}
 	if grace != nil {
 		want = resource.Set(want, drainGrace, grace)
 	}
 	return want
-}
-
-// liveEnd is when the drain of a live offer is over; zero when it has none that
-// can be read.
-func liveEnd(obj *resource.Object) time.Time {
-	d, ok := liveDrain(obj)
-	if !ok {
-		return time.Time{}
-	}
-	return d.EndsAt()
 }
 
 // liveDrain reads the drain of a live offer.
@@ -169,36 +214,53 @@ func liveDrain(obj *resource.Object) (offer.Drain, bool) {
 }
 
 // drainCause says why a drain is not in force on a live offer.
-func (p *planner) drainCause(s *subject, obj *resource.Object) (Cause, Class, string) {
-	_, live := liveDrain(obj)
+func (p *planner) drainCause(s *subject, obj *resource.Object, d resource.Difference) (Cause, Class, string) {
+	live, lives := liveDrain(obj)
+	drain, _ := p.draining(s)
 	switch {
 	case s.drain == nil && s.accepted == nil:
 		return Declared, Config, "the file declares a drain"
 	case s.drain == nil:
 		return FileChanged, Config, "the file declares a drain"
-	case live:
+	case lives && live.EndsAt().Before(drain.EndsAt()):
+		return FileChanged, Revive, "the drain ends later"
+	case lives && d.Writer != "":
+		return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s prolonged it in the cluster", s.drain.By, d.Writer)
+	case lives:
 		return FileChanged, Restore, "the drain ends sooner"
 	case p.Memory.Unfinished[s.id(resource.ServiceOffer)]:
 		return Crashed, Restore, "an interrupted run has not drained it"
 	case p.rolledBack:
 		return RolledBack, Restore, "the cluster went back in time"
 	}
-	return LiveChanged, Restore, fmt.Sprintf("drained by %s; somebody took the drain off in the cluster: only \"obolctl undrain\" ends it", s.drain.By)
+	who := lastWriter(obj)
+	if ours(who) || who.Manager == "" {
+		return LiveChanged, Restore, fmt.Sprintf("drained by %s, and the cluster sells it", s.drain.By)
+	}
+	return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s took the drain off in the cluster: only \"obolctl undrain %s\" ends it", s.drain.By, who.Manager, quoted(s.address))
+}
+
+// dropped reports whether the declaration of the drain in force was taken away.
+func (s *subject) dropped() bool {
+	return s.drain != nil && s.drain.Origin == offer.FromFile && s.declared.Drain == nil
 }
 
 // undrain plans the end of a drain whose declaration was taken away, or that a
 // person typed to end.
 func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) []Step {
-	dropped := s.drain != nil && s.drain.Origin == offer.FromFile && s.declared.Drain == nil
-	if !dropped && !p.Policy.undrains(s.key) {
+	if !s.dropped() && !p.Policy.undrains(s.key) {
 		return nil
 	}
 	at, _ := resource.Lookup(obj.Content, drainAt)
 	grace, _ := resource.Lookup(obj.Content, drainGrace)
 	if at == nil && grace == nil {
-		return nil
+		if p.Policy.Mode != Unattended || !s.dropped() {
+			return nil
+		}
+		// It is drained again until a person carries the end out, as one may have before a kill.
+		return []Step{{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: notDeclared, Withheld: true}}
 	}
-	st := Step{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: "the drain is no longer declared", Want: spec,
+	st := Step{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: notDeclared, Want: spec,
 		Terms:  resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion, Clear: []string{drainAt, drainGrace}},
 		Fields: []resource.Difference{{Path: drainAt, Before: at}}}
 	if grace != nil {
@@ -211,47 +273,8 @@ func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) 
 func (p *planner) noteDrain(s *subject) {
 	if d := s.drain; d != nil && d.Origin != offer.FromFile && !p.Policy.undrains(s.key) {
 		p.notes = append(p.notes, fmt.Sprintf("%s stays drained (by %s, %s); to sell again: obolctl undrain %s",
-			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), s.address))
+			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), quoted(s.address)))
 	}
-}
-
-// A wallet is what is known of the pay-to of an offer that is paid to its agent.
-type wallet struct {
-	payTo   string // where buyers are to pay; "" when the offer does not leave it to the agent, or nobody knows
-	changed string // why it is not the one that was accepted or pinned
-	lost    string // why selling would strand money
-	unknown string // what could not be read
-}
-
-// wallet finds the pay-to of an offer that says pay_to = "agent".
-func (p *planner) wallet(s *subject) wallet {
-	o := s.declared
-	if !o.AgentRef.OwnPayTo {
-		return wallet{}
-	}
-	pinned := o.AgentRef.Wallet
-	if pinned == "" && s.accepted != nil && s.accepted.AgentRef.OwnPayTo {
-		pinned = s.accepted.Payments[0].PayTo
-	}
-	seen, asked := p.World.Cluster.Wallets[o.AgentRef.Name]
-	name := o.AgentRef.Name
-	switch {
-	case !asked:
-		return wallet{payTo: pinned, unknown: "nobody looked at the wallet of agent " + name}
-	case seen.Agent == resource.Unknown || seen.Keystore == resource.Unknown:
-		return wallet{payTo: pinned, unknown: fmt.Sprintf("the wallet of agent %s could not be seen: %s", name, seen.Why)}
-	case seen.Agent == resource.Absent:
-		return wallet{payTo: pinned, lost: fmt.Sprintf("there is no agent %s: it is never created here", name)}
-	case seen.Keystore == resource.Absent:
-		return wallet{payTo: pinned, lost: fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too", name)}
-	case seen.Address == "":
-		return wallet{payTo: pinned, lost: fmt.Sprintf("agent %s has no wallet: give pay_to an address", name)}
-	case pinned != "" && !strings.EqualFold(pinned, seen.Address):
-		return wallet{payTo: seen.Address, changed: fmt.Sprintf("agent %s has wallet %s now, and %s was agreed to", name, seen.Address, pinned)}
-	case pinned != "":
-		return wallet{payTo: pinned}
-	}
-	return wallet{payTo: seen.Address}
 }
 
 // instant gives a time as the cluster stores it.

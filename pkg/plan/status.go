@@ -29,14 +29,15 @@ func Status(in Input) Report {
 			known[slotOf(o.Key())] = true
 		}
 	}
-	pl := &planner{Input: in}
+	pl := newPlanner(in)
+	steps := stepsOf(p)
 	for _, s := range subjects(in) {
 		if s.offer() == nil && s.tomb == nil || !in.Policy.Includes(s.key) {
 			continue
 		}
 		st := pl.status(s)
 		st.Declared = known[s.slot] || declared == nil && s.accepted != nil
-		st.Drift = drift(p, s.slot)
+		st.Drift = drift(steps[s.slot])
 		r.Offers = append(r.Offers, st)
 	}
 	return r
@@ -64,9 +65,9 @@ func (p *planner) status(s *subject) OfferStatus {
 }
 
 // drift collects the fields in which a slot is not as it was accepted.
-func drift(p Plan, s slot) []Drift {
+func drift(steps []Step) []Drift {
 	var out []Drift
-	for _, st := range stepsOf(p, s) {
+	for _, st := range steps {
 		for _, d := range st.Fields {
 			out = append(out, Drift{Difference: d, Class: st.Class})
 		}

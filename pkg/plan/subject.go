@@ -26,15 +26,36 @@ func (s slot) id(kind string) resource.ID {
 // A subject is one slot with all that is declared, accepted and remembered of it.
 type subject struct {
 	slot
+	slotMarks
 	key      offer.Key
 	address  offer.Address
 	declared *offer.Offer
 	accepted *offer.Offer
 	want     []resource.Spec               // declared, in order
 	was      map[resource.ID]resource.Spec // accepted
-	tomb     *offer.Tombstone              // remembered
 	buried   *offer.TombstoneDecl          // declared
-	drain    *offer.Drain                  // remembered
+}
+
+// slotMarks are the marks of one slot; nil where there is none.
+type slotMarks struct {
+	tomb  *offer.Tombstone
+	drain *offer.Drain
+	money []offer.MoneyDecision
+	moved *offer.Moved
+}
+
+// addTo adds them to marks. Slots that come in order leave the marks sorted.
+func (m slotMarks) addTo(marks *offer.Marks) {
+	if m.tomb != nil {
+		marks.Tombstones = append(marks.Tombstones, *m.tomb)
+	}
+	if m.drain != nil {
+		marks.Drains = append(marks.Drains, *m.drain)
+	}
+	marks.Money = append(marks.Money, m.money...)
+	if m.moved != nil {
+		marks.Moved = append(marks.Moved, *m.moved)
+	}
 }
 
 // offer gives the offer as declared, else as accepted, else nil.
@@ -62,6 +83,9 @@ func subjects(in Input) []*subject {
 			_ = s.address.UnmarshalText([]byte(seen.Annotation(resource.AddressAnnotation))) // no address is no harm
 		}
 	}
+	for _, id := range in.World.Host.Strays {
+		at(offer.Key{Namespace: id.Namespace, Name: id.Name})
+	}
 	addMarks(in.Memory.Marks, at)
 	if acc := in.Memory.Accepted; acc != nil {
 		addSet(&acc.Set, at, func(s *subject, o *offer.Offer) { s.accepted = o }, func(s *subject, spec resource.Spec) { s.was[spec.ID] = spec })
@@ -86,8 +110,14 @@ func addMarks(m offer.Marks, at func(offer.Key) *subject) {
 		s.tomb, s.address = t, t.Address
 	}
 	for i := range m.Drains {
-		d := &m.Drains[i]
-		at(d.Key).drain = d
+		at(m.Drains[i].Key).drain = &m.Drains[i]
+	}
+	for _, d := range m.Money {
+		s := at(d.Key)
+		s.money = append(s.money, d)
+	}
+	for i := range m.Moved {
+		at(m.Moved[i].Key).moved = &m.Moved[i]
 	}
 }
 

@@ -24,6 +24,20 @@ type site struct {
 	objects map[resource.ID]*resource.Object
 	running map[resource.ID]*resource.Running
 	blind   map[resource.ID]string // what cannot be seen, and why
+	seen    plan.Input             // of the last look
+}
+
+// clone gives a site that shares nothing that changes.
+func (s *site) clone() *site {
+	c := *s
+	c.objects, c.blind = maps.Clone(s.objects), maps.Clone(s.blind)
+	c.running = map[resource.ID]*resource.Running{}
+	for id, g := range s.running {
+		run := *g
+		c.running[id] = &run
+	}
+	c.in.Memory.Made, c.in.Memory.Unfinished = maps.Clone(s.in.Memory.Made), maps.Clone(s.in.Memory.Unfinished)
+	return &c
 }
 
 // fataler is what tests and laws have in common.
@@ -62,13 +76,16 @@ func (s *site) look() plan.Input {
 		}
 	}
 	slices.SortFunc(in.World.Cluster.Others, resource.ID.Compare)
+	in.World.Host.Keys = nil
 	for id, g := range s.running {
+		in.World.Host.Keys = append(in.World.Host.Keys, offer.Key{Namespace: id.Namespace, Name: id.Name})
 		p := resource.Present
-		if g.State != resource.GatewayRunning {
+		if g.State == resource.GatewayStopped {
 			p = resource.Absent
 		}
 		in.World.Seen[id] = resource.Sighting{Presence: p, Gateway: g}
 	}
+	slices.SortFunc(in.World.Host.Keys, offer.Key.Compare)
 	for _, id := range s.asked(in) {
 		if _, ok := in.World.Seen[id]; !ok {
 			in.World.Seen[id] = resource.Sighting{Presence: resource.Absent}
@@ -79,6 +96,7 @@ func (s *site) look() plan.Input {
 	}
 	in.Memory.Marks = plan.Observe(in)
 	s.in.Memory.Marks = in.Memory.Marks
+	s.seen = in
 	return in
 }
 
@@ -91,6 +109,9 @@ func (s *site) asked(in plan.Input) []resource.ID {
 			}
 		}
 	}
+	for _, known := range []map[resource.ID]bool{s.in.Memory.Unfinished, made(s.in.Memory)} {
+		ids = slices.AppendSeq(ids, maps.Keys(known))
+	}
 	for _, t := range in.Memory.Marks.Tombstones {
 		for _, k := range []string{resource.ServiceOffer, resource.GatewayKind, resource.Service, resource.EndpointSlice} {
 			ids = append(ids, resource.ID{Kind: k, Namespace: t.Key.Namespace, Name: t.Key.Name})
@@ -100,6 +121,14 @@ func (s *site) asked(in plan.Input) []resource.ID {
 		for _, t := range in.Want.Tombstones {
 			ids = append(ids, resource.ID{Kind: resource.ServiceOffer, Namespace: t.Key.Namespace, Name: t.Key.Name})
 		}
+	}
+	return ids
+}
+
+func made(m plan.Memory) map[resource.ID]bool {
+	ids := map[resource.ID]bool{}
+	for id := range m.Made {
+		ids[id] = true
 	}
 	return ids
 }
@@ -128,9 +157,16 @@ func (s *site) converge() plan.Plan {
 
 // apply plans the file, agrees and carries it out.
 func (s *site) apply(p plan.Policy) plan.Plan {
-	in := s.look()
+	pl := s.plan(p)
+	s.agree(p, pl)
+	s.carryOut(pl)
+	return pl
+}
+
+// agree remembers what was agreed to, as apply does before anything is changed.
+func (s *site) agree(p plan.Policy, pl plan.Plan) {
+	in := s.seen
 	in.Policy = p
-	pl := plan.Make(in)
 	set, marks := plan.Agreed(in, pl, plan.Agreement{By: "me"})
 	n := 1
 	if s.in.Memory.Accepted != nil {
@@ -138,8 +174,6 @@ func (s *site) apply(p plan.Policy) plan.Plan {
 	}
 	s.in.Memory.Accepted = &plan.Accepted{Number: n, By: "me", At: s.now, Set: roundTrip(s.t, set)}
 	s.in.Memory.Marks = marks
-	s.carryOut(pl)
-	return pl
 }
 
 // roundTrip is what becomes of a set in a state file.
@@ -155,19 +189,68 @@ func roundTrip(t fataler, set plan.Set) plan.Set {
 	return out
 }
 
-func (s *site) carryOut(p plan.Plan) {
-	var outs []plan.Outcome
+// steps gives what a plan is to carry out, in its order.
+func steps(p plan.Plan) []plan.Step {
+	var out []plan.Step
 	for _, c := range p.Changes {
 		for _, st := range c.Steps {
 			if !st.Withheld && st.Action != plan.Block {
-				s.carryOutStep(st)
-				outs = append(outs, plan.Outcome{ID: st.ID, Action: st.Action})
+				out = append(out, st)
 			}
 		}
+	}
+	return out
+}
+
+// carryOut does all that a plan says, and remembers what came of it.
+func (s *site) carryOut(p plan.Plan) {
+	var outs []plan.Outcome
+	for _, st := range steps(p) {
+		s.carryOutStep(st)
+		outs = append(outs, plan.Outcome{ID: st.ID, Action: st.Action})
+		delete(s.in.Memory.Unfinished, st.ID)
 	}
 	m := &s.in.Memory
 	m.Marks = plan.Settled(m.Marks, p, outs)
 	m.ClusterUID, m.Holder, m.BootID = s.in.World.Cluster.UID, holder, s.in.World.Host.BootID
+	lesson := plan.Learn(s.seen, p)
+	for _, id := range lesson.Gone {
+		if s.objects[id] == nil {
+			delete(m.Made, id)
+		}
+	}
+	for _, id := range lesson.Finished {
+		delete(m.Unfinished, id)
+	}
+	if len(outs) > 0 || lesson.Renumber {
+		m.Serial = max(m.Serial, s.in.World.Cluster.Serial) + 1
+		s.in.World.Cluster.Serial = m.Serial
+	}
+}
+
+// killed carries out the first steps of an agreed plan, and of the next one
+// nobody knows whether it was: then the run is killed.
+func (s *site) killed(p plan.Plan, done int, last bool) {
+	all := steps(p)
+	s.in.Memory.Unfinished = maps.Clone(s.in.Memory.Unfinished)
+	if s.in.Memory.Unfinished == nil {
+		s.in.Memory.Unfinished = map[resource.ID]bool{}
+	}
+	for _, st := range all {
+		s.in.Memory.Unfinished[st.ID] = true
+	}
+	for i, st := range all {
+		if i < done {
+			s.carryOutStep(st)
+			if !slices.ContainsFunc(all[i+1:], func(o plan.Step) bool { return o.ID == st.ID }) {
+				delete(s.in.Memory.Unfinished, st.ID)
+			}
+		} else if i == done && last {
+			made := maps.Clone(s.in.Memory.Made)
+			s.carryOutStep(st)
+			s.in.Memory.Made = made
+		}
+	}
 }
 
 func (s *site) carryOutStep(st plan.Step) {
@@ -185,10 +268,19 @@ func (s *site) carryOutStep(st plan.Step) {
 	switch {
 	case st.Action == plan.Delete:
 		delete(s.objects, st.ID)
+		s.remember(st.ID, "")
 	case st.Terms.Clear != nil:
+		o := *s.objects[st.ID]
 		for _, p := range st.Terms.Clear {
-			s.objects[st.ID].Content = resource.Remove(s.objects[st.ID].Content, p)
+			o.Content = resource.Remove(o.Content, p)
+			writers := slices.Clone(o.Writers)
+			for i, w := range writers {
+				writers[i].Paths = maps.Clone(w.Paths)
+				delete(writers[i].Paths, p)
+			}
+			o.Writers = writers
 		}
+		s.objects[st.ID] = &o
 	default:
 		s.put(st)
 	}
@@ -200,27 +292,64 @@ func (s *site) start(id resource.ID, g resource.Gateway) {
 		Identity: resource.Identity{Instance: fmt.Sprint("i", s.uid), BootID: s.in.World.Host.BootID, Version: s.in.World.Host.Version, Digest: g.Digest()}}
 }
 
-// put does what a server-side apply does, as far as plans can tell.
+// put does what a server-side apply does, as far as plans can tell: who else
+// owns a field that the apply would change has to be named, and what only others
+// own stays.
 func (s *site) put(st plan.Step) {
 	old := s.objects[st.ID]
 	if old == nil {
 		s.uid++
 		old = &resource.Object{UID: fmt.Sprint("u", s.uid), Content: map[string]any{}}
+	} else if st.Terms.UID != old.UID && st.ID.Kind != resource.Namespace {
+		s.t.Fatal(fmt.Sprintf("%s %s means UID %q, and %q is there", st.Action, st.ID, st.Terms.UID, old.UID))
 	}
-	content := st.Want.Object
-	for p := range resource.Leaves(old.Content) { // what is not ours, and what is left, stays
+	want := st.Want.Object
+	for _, p := range st.Terms.Leave {
+		if v, live := resource.Lookup(old.Content, p); live && !s.shared(old, p) {
+			want = resource.Set(want, p, v)
+		} else {
+			want = resource.Remove(want, p)
+		}
+	}
+	mine := resource.Leaves(want)
+	content := want
+	for p := range resource.Leaves(old.Content) {
 		v, _ := resource.Lookup(old.Content, p)
-		if _, in := resource.Lookup(content, p); slices.Contains(st.Terms.Leave, p) || !in && !s.owned(old)[p] {
+		w, in := resource.Lookup(want, p)
+		switch {
+		case in && !resource.Equal(v, w) && s.shared(old, p) && !slices.Contains(st.Terms.Take, p):
+			s.t.Fatal(fmt.Sprintf("%s %s: %s is managed by another, and the terms do not take it", st.Action, st.ID, p))
+		case !in && (s.shared(old, p) || !s.owned(old)[p]):
 			content = resource.Set(content, p, v)
 		}
 	}
-	s.objects[st.ID] = &resource.Object{UID: old.UID, ResourceVersion: fmt.Sprint(s.uid), Created: s.now, Content: content,
-		Writers: []resource.Writer{{Manager: resource.FieldManager, Operation: "Apply", At: s.now, Paths: resource.Leaves(st.Want.Object)}}}
+	writers := []resource.Writer{{Manager: resource.FieldManager, Operation: "Apply", At: s.now, Paths: mine}}
+	for _, w := range old.Writers {
+		if w.Manager != resource.FieldManager {
+			w.Paths = maps.Clone(w.Paths)
+			maps.DeleteFunc(w.Paths, func(p string, _ bool) bool { return slices.Contains(st.Terms.Take, p) })
+			writers = append(writers, w)
+		}
+	}
+	s.objects[st.ID] = &resource.Object{UID: old.UID, ResourceVersion: fmt.Sprint(s.uid), Created: s.now, Content: content, Writers: writers}
+	s.remember(st.ID, old.UID)
+}
+
+// remember is what the journal keeps of a put that succeeded.
+func (s *site) remember(id resource.ID, uid string) {
 	s.in.Memory.Made = maps.Clone(s.in.Memory.Made)
 	if s.in.Memory.Made == nil {
 		s.in.Memory.Made = map[resource.ID]string{}
 	}
-	s.in.Memory.Made[st.ID] = old.UID
+	s.in.Memory.Made[id] = uid
+	if uid == "" {
+		delete(s.in.Memory.Made, id)
+	}
+}
+
+// shared reports whether another program owns a field.
+func (s *site) shared(o *resource.Object, path string) bool {
+	return slices.ContainsFunc(o.Writers, func(w resource.Writer) bool { return w.Manager != resource.FieldManager && w.Paths[path] })
 }
 
 func (s *site) owned(o *resource.Object) map[string]bool {
@@ -325,15 +454,24 @@ func specs(o offer.Offer) []resource.Spec {
 	}
 	if o.HasGateway() {
 		add(resource.Spec{ID: id(resource.GatewayKind, o), OnHost: !o.Standalone, Gateway: &resource.Gateway{Schema: 1, Offer: o.Key(), Standalone: o.Standalone,
-			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(o.Gateway.Port))}, Upstream: o.Upstream.URL, Payments: o.Payments}})
+			Listen: []netip.AddrPort{netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(o.Gateway.Port))}, Upstream: o.Upstream.URL}})
+		if g := out[len(out)-1].Gateway; o.Standalone {
+			g.Payments, g.Routes = o.Payments, o.Routes
+		}
 	}
 	if !o.Standalone {
 		pay := map[string]any{"price": map[string]any{"perRequest": o.Payments[0].Price.Amount}}
 		if o.Payments[0].PayTo != "" {
 			pay["payTo"] = o.Payments[0].PayTo
 		}
-		add(resource.Spec{ID: id(resource.ServiceOffer, o), Object: map[string]any{"metadata": marks,
-			"spec": map[string]any{"type": string(o.Type), "payment": pay, "listing": map[string]any{"weight": o.Listing.Weight, "category": o.Listing.Category}}}})
+		spec := map[string]any{"type": string(o.Type), "payment": pay, "listing": map[string]any{"weight": o.Listing.Weight, "category": o.Listing.Category}}
+		if len(o.Payments) > 1 {
+			spec["payments"] = []any{pay, pay}
+		}
+		for _, r := range o.Routes {
+			spec["routes"] = []any{map[string]any{"path": r.Path, "gate": r.Gate}}
+		}
+		add(resource.Spec{ID: id(resource.ServiceOffer, o), Object: map[string]any{"metadata": marks, "spec": spec}})
 	}
 	return out
 }

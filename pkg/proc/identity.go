@@ -252,7 +252,11 @@ func (h *handle) wait(ctx context.Context) error {
 
 // end stops the process of an identity: it is asked, and after the grace it is
 // killed. A process that has ended is left alone, whoever has its PID now.
-func (s *Supervisor) end(ctx context.Context, id resource.Identity) error {
+func (s *Supervisor) end(ctx context.Context, old resource.Running) error {
+	id, grace := old.Identity, s.Grace
+	if !old.Answering {
+		grace = min(grace, hungGrace)
+	}
 	h, err := grab(id)
 	if errors.Is(err, errGone) {
 		return nil
@@ -264,7 +268,7 @@ func (s *Supervisor) end(ctx context.Context, id resource.Identity) error {
 	for _, step := range []struct {
 		signal unix.Signal
 		within time.Duration
-	}{{unix.SIGTERM, s.Grace}, {unix.SIGKILL, killWithin}} {
+	}{{unix.SIGTERM, grace}, {unix.SIGKILL, killWithin}} {
 		if err := h.signal(step.signal); err != nil {
 			return fmt.Errorf("cannot stop process %d: %v", id.PID, err)
 		}

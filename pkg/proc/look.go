@@ -59,6 +59,9 @@ func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (res
 	if err == nil && all {
 		here, err = s.kept()
 	}
+	if err == nil && all {
+		host.Strays = g.lost()
+	}
 	if err != nil {
 		for _, id := range ids {
 			g.seen[id] = resource.Sighting{Why: err.Error()}
@@ -66,7 +69,7 @@ func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (res
 		return host, g.seen
 	}
 	host.BootID = g.boot
-	ids = slices.Concat(ids, here)
+	ids = slices.Concat(ids, here, host.Strays)
 	slices.SortFunc(ids, resource.ID.Compare)
 	var work errgroup.Group
 	work.SetLimit(lookers)
@@ -134,6 +137,30 @@ func (s *Supervisor) kept() ([]resource.ID, error) {
 		}
 	}
 	return out, nil
+}
+
+// lost lists the gateways that run and whose folder is gone, sorted: no admin
+// socket leads to them any more, and they hold their ports. When nobody can say,
+// none are: nothing is done about them then.
+func (g *glance) lost() []resource.ID {
+	strays, err := g.strays()
+	if err != nil {
+		return nil
+	}
+	var out []resource.ID
+	for path := range strays {
+		if id, ok := named(filepath.Base(filepath.Dir(path))); ok && removed(path) {
+			out = append(out, id)
+		}
+	}
+	slices.SortFunc(out, resource.ID.Compare)
+	return out
+}
+
+// removed reports whether a gateway's configuration is gone.
+func removed(path string) bool {
+	_, err := os.Lstat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // keys gives the offers of gateways, sorted; the type of one whose configuration
@@ -221,6 +248,10 @@ func (g *glance) present(ctx context.Context, dir string, record resource.Record
 // written yet, or lost. What it says of itself counts when the kernel agrees.
 func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) resource.Sighting {
 	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayStarting, Identity: id, HealthReason: "it is starting"}
+	if removed(filepath.Join(dir, resource.ConfigFile)) { // it can neither be asked nor told anything
+		r.State, r.HealthReason = resource.GatewayUnknown, "its folder was removed"
+		return resource.Sighting{Presence: resource.Present, Gateway: r}
+	}
 	a, err := call(ctx, dir, "GET", "/identity", answerWithin)
 	if ctx.Err() != nil {
 		return resource.Sighting{Why: ctx.Err().Error()}

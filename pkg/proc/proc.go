@@ -27,6 +27,7 @@ const (
 	answerWithin = time.Second            // at its admin socket
 	askEvery     = 20 * time.Millisecond  // while another process's start is awaited
 	killWithin   = 5 * time.Second        // from SIGKILL until it is gone
+	hungGrace    = 3 * time.Second        // instead of the grace, for one that does not answer: it serves nobody
 	defaultGrace = 35 * time.Second       // from SIGTERM to SIGKILL; a gateway gives its requests 30
 	tailBytes    = 4096                   // of the log that an error carries
 	followEvery  = 200 * time.Millisecond // between looks at a log that is followed
@@ -134,7 +135,7 @@ func (s *Supervisor) create(ctx context.Context, want resource.Spec, seen resour
 	case s.foreign(want.ID):
 		return fmt.Errorf("%s is run by another holder (pid %d): %w", want.ID, g.Identity.PID, resource.ErrNotOurs)
 	case g.Identity.Instance == "": // started by a call that was cut short, and it never came up
-		return s.restart(ctx, want, g.Identity)
+		return s.restart(ctx, want, *g)
 	case !g.Answering:
 		return fmt.Errorf("%s runs and does not answer (pid %d): %w", want.ID, g.Identity.PID, resource.ErrMoved)
 	case g.Identity.Digest != want.Digest():
@@ -157,7 +158,7 @@ func (s *Supervisor) change(ctx context.Context, want resource.Spec, terms resou
 		}
 		return fmt.Errorf("%s is another process now: %w", want.ID, resource.ErrMoved)
 	case terms.Restart || !g.Answering:
-		return s.restart(ctx, want, g.Identity)
+		return s.restart(ctx, want, *g)
 	case current:
 		return s.keepConfig(want)
 	}
@@ -197,6 +198,10 @@ func (s *Supervisor) reload(ctx context.Context, want resource.Spec) error {
 	if err := s.portsFree(ctx, fresh(addresses(*want.Gateway), addresses(old))); err != nil {
 		return err
 	}
+	// A gateway that runs writes here only when it is told to reload.
+	if err := durable.Sweep(dir); err != nil {
+		return err
+	}
 	if err := writeJSON(path, want.Gateway); err != nil {
 		return err
 	}
@@ -207,7 +212,7 @@ func (s *Supervisor) reload(ctx context.Context, want resource.Spec) error {
 }
 
 // restart ends the process and starts another one.
-func (s *Supervisor) restart(ctx context.Context, want resource.Spec, old resource.Identity) error {
+func (s *Supervisor) restart(ctx context.Context, want resource.Spec, old resource.Running) error {
 	if err := s.end(ctx, old); err != nil {
 		return err
 	}
@@ -228,7 +233,7 @@ func (s *Supervisor) Restart(ctx context.Context, id resource.ID) (resource.Sigh
 	if seen.Presence == resource.Absent {
 		return resource.Sighting{}, fmt.Errorf("%s does not run: %w", id, resource.ErrMoved)
 	}
-	if err := s.restart(ctx, resource.Spec{ID: id, Offer: cfg.Offer, Gateway: &cfg}, seen.Gateway.Identity); err != nil {
+	if err := s.restart(ctx, resource.Spec{ID: id, Offer: cfg.Offer, Gateway: &cfg}, *seen.Gateway); err != nil {
 		return resource.Sighting{}, err
 	}
 	return s.sight(ctx, id)
@@ -250,7 +255,7 @@ func (s *Supervisor) Stop(ctx context.Context, id resource.ID, terms resource.Te
 	case terms.UID != "" && terms.UID != seen.Gateway.Identity.Instance:
 		return fmt.Errorf("%s is another process now: %w", id, resource.ErrMoved)
 	}
-	return s.end(ctx, seen.Gateway.Identity)
+	return s.end(ctx, *seen.Gateway)
 }
 
 // Delete implements [apply.Maker]: it stops the gateway and removes its files.

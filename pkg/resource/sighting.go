@@ -182,4 +182,5 @@ type HostSighting struct {
 	Version string       // of the executable that would start gateways
 	Taken   map[int]bool // TCP ports on which something else than our gateways listens
 	Keys    []offer.Key  // gateways that have a folder here, sorted
+	Strays  []ID         // gateways that run and whose folder is gone, sorted
 }

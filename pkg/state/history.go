@@ -25,11 +25,12 @@ type EventKind string
 
 // The kinds of events.
 const (
-	EventAccepted EventKind = "accepted"
-	EventRestored EventKind = "restored"
-	EventDrained  EventKind = "drained"
-	EventCrashed  EventKind = "crashed"
-	EventDecision EventKind = "decision"
+	EventAccepted  EventKind = "accepted"
+	EventRestored  EventKind = "restored"
+	EventDrained   EventKind = "drained"
+	EventUndrained EventKind = "undrained"
+	EventCrashed   EventKind = "crashed"
+	EventDecision  EventKind = "decision"
 )
 
 // An Event is something that happened to an offer, or to the whole site, for

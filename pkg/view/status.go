@@ -18,13 +18,15 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	p := &page{Style: s}
 	if !s.Quiet {
 		p.siteLine(r)
-		p.blank()
 	}
 	var rows []plan.OfferStatus
 	for _, o := range r.Offers {
 		if !s.Quiet || s.standing(o).tone == bad {
 			rows = append(rows, o)
 		}
+	}
+	if len(rows) > 0 && !s.Quiet {
+		p.blank()
 	}
 	p.table(rows)
 	p.drifts(r.Offers, r.Decisions)

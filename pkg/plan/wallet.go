@@ -1,0 +1,53 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A wallet is what is known of the pay-to of an offer that is paid to its agent.
+type wallet struct {
+	payTo   string // where buyers are to pay; "" when the offer does not leave it to the agent, or nobody knows
+	pinned  string // the file names it, else it was accepted; "" when none was
+	changed string // why it is not the one that was accepted: a person may agree to the new one
+	lost    string // why selling would strand money, or pay another wallet than the file names
+	unknown string // what could not be read
+}
+
+// wallet finds the pay-to of an offer that says pay_to = "agent".
+func (p *planner) wallet(s *subject) wallet {
+	o := s.declared
+	if o == nil || !o.AgentRef.OwnPayTo {
+		return wallet{}
+	}
+	name := o.AgentRef.Name
+	w := wallet{pinned: o.AgentRef.Wallet}
+	if w.pinned == "" && s.accepted != nil && s.accepted.AgentRef.OwnPayTo {
+		w.pinned = s.accepted.Payments[0].PayTo
+	}
+	w.payTo = w.pinned
+	seen, asked := p.World.Cluster.Wallets[name]
+	switch {
+	case !asked:
+		w.unknown = "nobody looked at the wallet of agent " + name
+	case seen.Agent == resource.Unknown || seen.Keystore == resource.Unknown:
+		w.unknown = fmt.Sprintf("the wallet of agent %s could not be seen: %s", name, seen.Why)
+	case seen.Agent == resource.Absent:
+		w.lost = fmt.Sprintf("there is no agent %s: it is never created here", name)
+	case seen.Keystore == resource.Absent:
+		w.lost = fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too", name)
+	case seen.Address == "":
+		w.lost = fmt.Sprintf("agent %s has no wallet: give pay_to an address", name)
+	case w.pinned == "":
+		w.payTo = seen.Address
+	case strings.EqualFold(w.pinned, seen.Address):
+	case o.AgentRef.Wallet != "":
+		w.lost = fmt.Sprintf("agent %s has wallet %s, and agent_wallet in the file pins %s", name, seen.Address, w.pinned)
+	default:
+		w.payTo = seen.Address
+		w.changed = fmt.Sprintf("agent %s has wallet %s now, and %s was agreed to", name, seen.Address, w.pinned)
+	}
+	return w
+}
