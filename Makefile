@@ -51,7 +51,7 @@ vet:
 
 lint: $(GOLANGCI)
 	$(call stage,golangci-lint)
-	@for m in $(LINTED); do (cd $$m && $(CURDIR)/$(GOLANGCI) run --config $(CURDIR)/.golangci.yml --build-tags cluster ./...) || exit 1; done
+	@for m in $(LINTED); do (cd $$m && $(CURDIR)/$(GOLANGCI) run --allow-parallel-runners --config $(CURDIR)/.golangci.yml --build-tags cluster ./...) || exit 1; done
 
 $(GOLANGCI):
 	$(call stage,building golangci-lint $(GOLANGCI_VERSION): the first time this takes some minutes)

@@ -27,6 +27,8 @@ type bench struct {
 	env      []string
 	upstream *httptest.Server // of every gateway
 	rows     []row
+
+	get time.Duration // kubectl get of b.offers offers: the scale that the figure of the gateways is promised on
 }
 
 func newBench(c config, bin, dir string) *bench {

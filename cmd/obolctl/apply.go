@@ -100,14 +100,7 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 		return err
 	}
 	ask := w.asker(ctx)
-	if n := plan.Deleted(*pl); r.consent.Deletes == 0 && plan.Guard(*in, *pl, r.consent) != nil && n > 0 {
-		answer, err := ask(fmt.Sprintf("%d offers would go away. Type their number if that is meant: ", n))
-		if err != nil {
-			return err
-		}
-		r.consent.Deletes, _ = strconv.Atoi(answer) // what is no number agrees to nothing
-	}
-	if err := plan.Guard(*in, *pl, r.consent); err != nil {
+	if err := askNumber(ask, r, *in, *pl); err != nil {
 		return err
 	}
 	if err := askDecisions(ask, r, *pl); err != nil {
@@ -125,6 +118,21 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 		return errDeclined
 	}
 	return nil
+}
+
+// askNumber asks how many offers go away, where they are many.
+func askNumber(ask func(string) (string, error), r *request, in plan.Input, pl plan.Plan) error {
+	err := plan.Guard(in, pl, r.consent)
+	n := plan.Deleted(pl)
+	if err == nil || n == 0 || r.consent.Deletes != 0 {
+		return err
+	}
+	answer, err := ask(fmt.Sprintf("%d offers would go away. Type their number if that is meant: ", n))
+	if err != nil {
+		return err
+	}
+	r.consent.Deletes, _ = strconv.Atoi(answer) // what is no number agrees to nothing
+	return plan.Guard(in, pl, r.consent)
 }
 
 // settled reports whether a plan asks for no yes: nothing of it may be done now,

@@ -120,7 +120,7 @@ func (k *keeper) watch(ctx context.Context, interval time.Duration) error {
 	}()
 	err := converge.Watch(ctx, k, converge.Options{Interval: interval, Due: due, Ended: func(res converge.Result, err error) {
 		if _, err := k.ended(ctx, res, err); err != nil && ctx.Err() == nil {
-			k.w.say("obolctl: %v", err)
+			report(k.w.process, "converge", err)
 		}
 	}})
 	stop()

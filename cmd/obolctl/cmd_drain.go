@@ -107,7 +107,7 @@ func (w *workspace) lock(ctx context.Context, command string) (*state.Tx, error)
 
 // locked runs f under the site's lock, with the memory read anew.
 func (w *workspace) locked(ctx context.Context, command string, f func(*state.Tx) error) error {
-	tx, err := w.site.Lock(ctx, command, w.lockTimeout)
+	tx, err := w.lock(ctx, command)
 	if err != nil {
 		return err
 	}

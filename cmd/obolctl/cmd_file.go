@@ -101,7 +101,7 @@ func ollamaModels(ctx context.Context) []offerfile.FoundModel {
 	if err != nil {
 		return nil
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was only read
 	var tags struct {
 		Models []struct {
 			Name string `json:"name"`

@@ -59,29 +59,16 @@ func runPlan(c *cli.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	policy := plan.Policy{Mode: plan.Attended, Targets: targets}
-	readOnly := c.Bool("read-only")
 	if err := w.sameHolder(false); err != nil {
 		return err
 	}
-	var in plan.Input
-	var pl plan.Plan
-	if c.Bool("offline") {
-		in = plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want, Memory: w.memory, Policy: policy}
-		in.World.Host.Version = version
-		in = plan.Offline(in)
-		pl = plan.Make(in)
-	} else if in, pl, err = w.makePlan(c.Context, policy, readOnly); err != nil {
+	in, pl, err := w.choosePlan(c, plan.Policy{Mode: plan.Attended, Targets: targets})
+	if err != nil {
 		return err
 	}
 	consent := plan.Consent{SourceMoved: c.Bool("source-moved"), Deletes: c.Int("approve-deletes")}
 	if err := plan.Guard(in, pl, consent); err != nil {
 		pl.Notes = append(pl.Notes, "apply would refuse: "+err.Error())
-	}
-	if !readOnly && !c.Bool("offline") {
-		if err := w.remember(c.Context, in); err != nil {
-			return err
-		}
 	}
 	if err := w.showPlan(pl, in.Now); err != nil {
 		return err
@@ -101,6 +88,23 @@ func runPlan(c *cli.Context, p process) error {
 	return planExit(pl, c.Bool("detailed-exitcode"))
 }
 
+// choosePlan plans as the flags say: by asking nobody, by reading alone, or
+// with dry runs and marks remembered.
+func (w *workspace) choosePlan(c *cli.Context, policy plan.Policy) (plan.Input, plan.Plan, error) {
+	if c.Bool("offline") {
+		in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want, Memory: w.memory, Policy: policy}
+		in.World.Host.Version = version
+		in = plan.Offline(in)
+		return in, plan.Make(in), nil
+	}
+	readOnly := c.Bool("read-only")
+	in, pl, err := w.makePlan(c.Context, policy, readOnly)
+	if err == nil && !readOnly {
+		err = w.remember(c.Context, in)
+	}
+	return in, pl, err
+}
+
 // planExit gives the exit code of a plan.
 func planExit(p plan.Plan, detailed bool) error {
 	if !p.Complete {
@@ -113,8 +117,7 @@ func planExit(p plan.Plan, detailed bool) error {
 	for _, c := range p.Changes {
 		stuck := c.Withheld || c.Action == plan.Block
 		blocked = blocked && stuck
-		switch c.Cause {
-		case plan.Declared, plan.FileChanged, plan.BothChanged, plan.Removed:
+		if slices.Contains([]plan.Cause{plan.Declared, plan.FileChanged, plan.BothChanged, plan.Removed}, c.Cause) {
 			drift = drift && stuck
 		}
 	}

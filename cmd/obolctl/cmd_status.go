@@ -106,13 +106,10 @@ func about(r plan.Report, a offer.Address) plan.Report {
 func checkExit(r plan.Report, in plan.Input) error {
 	unseen, broken := r.Cluster.Contacted && !r.Cluster.Reachable, false
 	for _, o := range r.Offers {
-		if o.Tombstone != nil || !plan.Selling(in.Memory.Marks, o.Key) {
-			continue
+		if o.Tombstone == nil && plan.Selling(in.Memory.Marks, o.Key) {
+			unseen = unseen || o.Live == resource.Unknown
+			broken = broken || dead(o)
 		}
-		unseen = unseen || o.Live == resource.Unknown
-		gone := o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable
-		stopped := o.Offer != nil && o.Offer.HasGateway() && (o.Gateway == nil || !o.Gateway.Answering || !o.Gateway.Healthy)
-		broken = broken || gone || stopped
 	}
 	switch {
 	case unseen:
@@ -123,6 +120,15 @@ func checkExit(r plan.Report, in plan.Input) error {
 		return exitError{code: exitWaiting}
 	}
 	return nil
+}
+
+// dead reports whether an offer is known not to sell, or to have no gateway
+// that serves.
+func dead(o plan.OfferStatus) bool {
+	if o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable {
+		return true
+	}
+	return o.Offer != nil && o.Offer.HasGateway() && (o.Gateway == nil || !o.Gateway.Answering || !o.Gateway.Healthy)
 }
 
 // remember writes the marks that a look added, when the lock is free: a drain
@@ -138,7 +144,11 @@ func (w *workspace) remember(ctx context.Context, in plan.Input) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(tx.SetMarks(in.Memory.Marks), tx.Close())
+	now, err := w.site.Memory()
+	if err == nil && reflect.DeepEqual(now.Marks, w.memory.Marks) { // else a run came between, and looked for itself
+		err = tx.SetMarks(in.Memory.Marks)
+	}
+	return errors.Join(err, tx.Close())
 }
 
 // bootTime reads when this host booted; zero when the kernel does not say.
@@ -147,7 +157,7 @@ func bootTime() time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		if s, ok := strings.CutPrefix(lines.Text(), "btime "); ok {

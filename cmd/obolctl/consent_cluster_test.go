@@ -31,7 +31,7 @@ func TestRule12_AWrongFolderIsNoMassDeletion(t *testing.T) {
 		t.Error("agreed, and not done")
 	}
 
-	s.write("elsewhere/offers.hcl", s.read("offers.hcl"))
+	s.write("elsewhere/offers.hcl", s.file())
 	contains(t, s.must(1, "apply", "--auto-approve", "-f", "elsewhere/offers.hcl").stderr, "--source-moved", "elsewhere")
 	same(t, "moved", s.apply(0, "-f", "elsewhere/offers.hcl", "--source-moved").lines())
 	same(t, "afterwards", s.apply(0, "-f", "elsewhere/offers.hcl").lines())
@@ -65,7 +65,7 @@ func TestRule03_APlanFileIsAppliedAsItWasShown(t *testing.T) {
 		names string
 		move  func()
 	}{
-		{"ServiceOffer/" + s.ns + "/weather", func() { s.reprice("weather", "9") }},
+		{"ServiceOffer/" + s.ns + "/weather", func() { s.reprice("weather") }},
 		{"Gateway/" + s.ns + "/qwen", func() { s.must(0, "restart", "inference.qwen") }},
 		{"drains", func() { s.must(0, "drain", "inference.qwen") }},
 		{"accepted set", func() {

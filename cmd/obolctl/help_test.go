@@ -209,7 +209,7 @@ read -ra COMP_WORDS <<<"$LINE"
 COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
 _obolctl
 printf '%s\n' "${COMPREPLY[@]}"`)
-			cmd.Env = append(cmd.Env, "LINE="+tc.line)
+			cmd.Env = slices.Concat(cmd.Env, []string{"LINE=" + tc.line})
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatal(err)

@@ -76,7 +76,7 @@ func TestRule13_WhoMayAsk(t *testing.T) {
 	port := unusedPorts(t, 1)[0]
 	o.served("who-may-ask", upstream.URL, port, "")
 	o.must(0, "apply", "--auto-approve", "--no-wait")
-	folder := filepath.Join(o.dir, "state", "obolctl", "home", "gateways", "who-may-ask.qwen")
+	folder := filepath.Join(o.dir, "state", "obolctl", "who-may-ask", "gateways", "who-may-ask.qwen")
 	data, err := os.ReadFile(filepath.Join(folder, resource.ConfigFile))
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +243,11 @@ func TestInFlight(t *testing.T) {
 			body, err := io.ReadAll(r.Body)
 			got <- fmt.Sprint(r.StatusCode, " ", string(body), errors.Join(err, r.Body.Close()))
 		}()
-		<-arrived
+		select {
+		case <-arrived:
+		case answer := <-got:
+			t.Fatalf("it was not passed on: %s", answer)
+		}
 		return got
 	}
 	const want = "200 done<nil>"

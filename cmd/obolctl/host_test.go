@@ -436,7 +436,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	o.alone("http://127.0.0.1:1", ports...)
 	r := o.must(1, "apply", "--auto-approve")
-	if !strings.Contains(r.stderr, "no space left on device") {
+	if !strings.Contains(strings.Join(strings.Fields(r.stderr), " "), "no space left on device") {
 		t.Errorf("the error does not name the cause: %s", r)
 	}
 	if after := o.must(0, "state", "show", "--json").stdout; after != before {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// reprice changes what buyers pay, behind the operator's back.
-func (s *seller) reprice(name, price string) {
+// reprice makes buyers pay 9, behind the operator's back.
+func (s *seller) reprice(name string) {
 	s.t.Helper()
-	s.stranger("kubectl-edit").patch(offers, s.ns, name, map[string]any{"spec": map[string]any{"payment": map[string]any{"price": map[string]any{"perRequest": price}}}})
+	s.stranger("kubectl-edit").patch(offers, s.ns, name, map[string]any{"spec": map[string]any{"payment": map[string]any{"price": map[string]any{"perRequest": "9"}}}})
 }
 
 // TestRule03_MoneyNeverMovesUnattended has a price and a payee changed live:
@@ -21,7 +21,7 @@ func TestRule03_MoneyNeverMovesUnattended(t *testing.T) {
 	s := newSeller(t, shared)
 	s.declare(s.weather("weather", "0.01"), s.weather("other", "0.01"))
 	s.apply(0)
-	s.reprice("weather", "9")
+	s.reprice("weather")
 	s.stranger("kubectl-edit").patch(offers, s.ns, "other", map[string]any{"spec": map[string]any{"payment": map[string]any{"payTo": thief}}})
 
 	p := s.plan(0)
@@ -58,7 +58,7 @@ func TestRule03_ANewPriceWaitsForApply(t *testing.T) {
 	s.declare(s.weather("weather", "0.02"))
 	same(t, "converged", s.converge(0).lines())
 	same(t, "planned", s.plan(2, "--detailed-exitcode").lines(), "update http.weather: file_changed, money")
-	s.reprice("weather", "9")
+	s.reprice("weather")
 	same(t, "planned", s.plan(2, "--detailed-exitcode").lines(), "update http.weather: both_changed, money")
 	same(t, "applied", s.apply(2).lines(), "withheld update http.weather: both_changed, money")
 	r := s.asked(2, []string{"n", "yes"}, "apply")

@@ -55,7 +55,7 @@ func (s *seller) lose() {
 func TestRule11_LostStateLosesNothing(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
-	s.declare(s.model("qwen", "0.5"), s.notes("notes", "0.01"), s.weather("weather", "0.01"))
+	s.declare(s.model("qwen", "0.5"), s.notes("notes"), s.weather("weather", "0.01"))
 	s.apply(0)
 	s.must(0, "drain", "http.weather", "--grace", "30m")
 	at, _ := s.drained("weather")
@@ -105,7 +105,7 @@ func (s *seller) listens(name string) any {
 func TestRule07_AGatewayThatNobodyKnows(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
-	s.declare(s.weather("weather", "0.01"), s.model("qwen", "0.5"), s.notes("notes", "0.01"))
+	s.declare(s.weather("weather", "0.01"), s.model("qwen", "0.5"), s.notes("notes"))
 	s.apply(0)
 	s.lose()
 	s.env = append(s.env, "OBOLCTL_SITE="+s.ns, "KUBECONFIG="+s.cluster.Kubeconfig())
@@ -136,10 +136,12 @@ func TestRule07_AGatewayThatLostItsFolder(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(s.folder(), "gateways")); err != nil {
 		t.Fatal(err)
 	}
+	s.must(3, "status", "--check")
 	s.converge(0)
 	if n := s.gateways(); n != 1 || !s.answers("qwen") {
 		t.Errorf("%d gateways run", n)
 	}
+	s.must(0, "status", "--check")
 	same(t, "afterwards", s.apply(0).lines())
 }
 
@@ -256,7 +258,7 @@ func TestRule05_APinnedWallet(t *testing.T) {
 func TestRule12_ForgetDestroyHistory(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
-	s.declare(s.weather("a", "0.01"), s.model("b", "0.5"), s.notes("c", "0.01"))
+	s.declare(s.weather("a", "0.01"), s.model("b", "0.5"), s.notes("c"))
 	s.apply(0)
 	s.must(0, "drain", "http.a")
 	s.must(0, "undrain", "http.a")
@@ -325,7 +327,7 @@ func TestRule03_ARebuiltCluster(t *testing.T) {
 	at, _ := s.drained("drained")
 	s.stranger("obol-cli").patch(offers, s.ns, "live", map[string]any{"spec": map[string]any{"drainAt": "2026-01-02T03:04:05Z"}})
 	s.runs(0, "delete", "http.gone", "--auto-approve")
-	s.reprice("repriced", "9")
+	s.reprice("repriced")
 	s.converge(2)
 
 	c.Wipe(t)

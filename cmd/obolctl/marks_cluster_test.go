@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// read reads a file of the operator's folder.
-func (s *seller) read(name string) string {
+// file reads the offers file.
+func (s *seller) file() string {
 	s.t.Helper()
-	data, err := os.ReadFile(filepath.Join(s.dir, name))
+	data, err := os.ReadFile(filepath.Join(s.dir, "offers.hcl"))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func (s *seller) drained(name string) (at time.Time, grace string) {
 func TestRule02_TypedDrain(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
-	s.declare(s.weather("weather", "0.01"), s.notes("notes", "0.01"))
+	s.declare(s.weather("weather", "0.01"), s.notes("notes"))
 	s.apply(0)
 	s.must(0, "drain", "http.weather", "--grace", "30m", "--reason", "new sensors")
 	at, grace := s.drained("weather")
@@ -51,7 +51,7 @@ func TestRule02_TypedDrain(t *testing.T) {
 	p := s.must(0, "plan").stdout
 	contains(t, p, "http.weather stays drained", "obolctl undrain http.weather")
 	same(t, "a note is no change", s.plan(0, "--detailed-exitcode").lines())
-	s.declare(s.weather("weather", "0.02"), s.notes("notes", "0.01"))
+	s.declare(s.weather("weather", "0.02"), s.notes("notes"))
 	same(t, "applied", s.apply(0).lines(), "update ServiceOffer/shop/weather")
 	s.converge(0)
 	if again, _ := s.drained("weather"); !again.Equal(at) {
@@ -222,9 +222,9 @@ func TestRule01_TypedDelete(t *testing.T) {
 	s := newSeller(t, shared)
 	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"), "# a word about it\n"+s.weather("goes", "0.01", "  # and one inside"), "# the end\n")
 	s.apply(0)
-	before := s.read("offers.hcl")
+	before := s.file()
 	s.runs(0, "delete", "http.goes", "--reason", "replaced", "--auto-approve")
-	after := s.read("offers.hcl")
+	after := s.file()
 	contains(t, after, `tombstone "http" "goes"`, "replaced", "# a word about it", "# the end", s.weather("stays", "0.01"))
 	if strings.Contains(after, `http "goes" {`) && !strings.Contains(after, `tombstone "http" "goes"`) || s.offer("goes") != nil {
 		t.Errorf("it is still there, or declared:\n%s", after)
@@ -237,13 +237,13 @@ func TestRule01_TypedDelete(t *testing.T) {
 	contains(t, r.said(), "deleted by op")
 	s.write("offers.hcl", after)
 	s.runs(0, "undelete", "http.goes", "--auto-approve")
-	if s.read("offers.hcl") != before || s.offer("goes") == nil {
-		t.Errorf("taken back:\n%s", s.read("offers.hcl"))
+	if s.file() != before || s.offer("goes") == nil {
+		t.Errorf("taken back:\n%s", s.file())
 	}
 	same(t, "afterwards", s.apply(0).lines())
 	s.asked(1, []string{"no"}, "delete", "http.goes")
-	if s.read("offers.hcl") != before || s.offer("goes") == nil {
-		t.Errorf("declined, and the file is now:\n%s", s.read("offers.hcl"))
+	if s.file() != before || s.offer("goes") == nil {
+		t.Errorf("declined, and the file is now:\n%s", s.file())
 	}
 }
 
@@ -328,13 +328,13 @@ func TestRule01_DeleteOfOneKey(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
 	s.declare(s.weather("${each.key}", "0.01", "  for_each  = toset([\"eu\", \"us\"])"))
-	s.write("offers.hcl", strings.Replace(s.read("offers.hcl"), "http \"${each.key}\" {", "http \"weather\" {\n  name      = \"weather-${each.key}\"", 1))
+	s.write("offers.hcl", strings.Replace(s.file(), "http \"${each.key}\" {", "http \"weather\" {\n  name      = \"weather-${each.key}\"", 1))
 	s.apply(0)
-	before := s.read("offers.hcl")
+	before := s.file()
 	r := s.must(1, "delete", `http.weather["eu"]`, "--auto-approve")
 	contains(t, r.stderr, "offers.hcl:", "for_each", `tombstone "http" "weather-eu"`)
-	if s.read("offers.hcl") != before || s.offer("weather-eu") == nil {
-		t.Errorf("refused, and done:\n%s", s.read("offers.hcl"))
+	if s.file() != before || s.offer("weather-eu") == nil {
+		t.Errorf("refused, and done:\n%s", s.file())
 	}
 }
 

@@ -16,7 +16,7 @@ func TestRule12_DoneMeansDone(t *testing.T) {
 	agent := s.ns + "-quant"
 	s.agent(agent, wallet)
 	s.declare(
-		s.weather("weather", "0.01"), s.model("qwen", "0.5"), s.notes("notes", "0.01"), quant(agent),
+		s.weather("weather", "0.01"), s.model("qwen", "0.5"), s.notes("notes"), quant(agent),
 		`demo "hello" {
   name      = "hello"
   namespace = "`+s.ns+`-demo"

@@ -107,15 +107,15 @@ func (s *seller) weather(name, price string, lines ...string) string {
 }
 
 // model is an offer with a gateway on this host.
-func (s *seller) model(name, price string, lines ...string) string {
-	return fmt.Sprintf("inference %q {\n  namespace = %q\n  model     = \"qwen\"\n  upstream  = %q\n  price     = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n%s\n}\n",
-		name, s.ns, upstream(), price, s.port(name), strings.Join(lines, "\n"))
+func (s *seller) model(name, price string) string {
+	return fmt.Sprintf("inference %q {\n  namespace = %q\n  model     = \"qwen\"\n  upstream  = %q\n  price     = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n",
+		name, s.ns, upstream(), price, s.port(name))
 }
 
 // notes is an offer that needs no cluster.
-func (s *seller) notes(name, price string, lines ...string) string {
-	return fmt.Sprintf("http %q {\n  namespace  = %q\n  standalone = true\n  price      = { per_request = %q }\n\n  upstream {\n    url = %q\n  }\n  gateway {\n    listen     = %d\n    public_url = \"https://notes.example.org\"\n  }\n%s\n}\n",
-		name, s.ns, price, upstream(), s.port(name), strings.Join(lines, "\n"))
+func (s *seller) notes(name string) string {
+	return fmt.Sprintf("http %q {\n  namespace  = %q\n  standalone = true\n  price      = { per_request = \"0.01\" }\n\n  upstream {\n    url = %q\n  }\n  gateway {\n    listen     = %d\n    public_url = \"https://notes.example.org\"\n  }\n}\n",
+		name, s.ns, upstream(), s.port(name))
 }
 
 // upstream is a server on this host that answers everything.

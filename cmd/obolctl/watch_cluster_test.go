@@ -13,12 +13,12 @@ import (
 	"github.com/obolctl/obolctl/internal/testcluster"
 )
 
-// served declares one inference offer in a namespace, with a gateway at a port
-// and more lines in its gateway block.
+// served declares one inference offer in a namespace, of a site with the same
+// name, with a gateway at a port and one more line in its gateway block.
 func (o *operator) served(ns, upstream string, port int, gateway string) {
 	o.t.Helper()
 	o.write("offers.hcl", fmt.Sprintf(`
-obolctl { site = "home" }
+obolctl { site = %[1]q }
 defaults {
   payment {
     network = "base-sepolia"
@@ -26,13 +26,13 @@ defaults {
   }
 }
 inference "qwen" {
-  namespace = %q
+  namespace = %[1]q
   model     = "m"
-  upstream  = %q
+  upstream  = %[2]q
   price     = { per_mtok = "0.5" }
   gateway {
-    listen = %d
-    %s
+    listen = %[3]d
+    %[4]s
   }
 }
 `, ns, upstream, port, gateway))
@@ -82,7 +82,7 @@ func TestWatchOutlivesTheAPIServer(t *testing.T) {
 		return ""
 	})
 	eventually(t, 20*time.Second, func() string {
-		if !strings.Contains(w.stderr.String(), "the API server did not answer") && !strings.Contains(w.stdout.String(), "API server") {
+		if !strings.Contains(w.stderr.String(), `{"error":`) || !strings.Contains(w.stderr.String(), "the API server did not answer") {
 			return "nothing is said of the API server that is gone:\n" + w.stderr.String()
 		}
 		return ""

@@ -152,13 +152,13 @@ func TestAgreedWallet(t *testing.T) {
 		want   string
 	}{
 		"withheld": {auto, wallet},
-		"declined": {plan.Policy{Mode: plan.Attended, Declined: []offer.Key{agentOffer("1").Key()}}, wallet},
+		"declined": {plan.Policy{Mode: plan.Attended, Declined: []offer.Key{agentOffer().Key()}}, wallet},
 		"agreed":   {asked, payTo},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			s.declare(agentOffer("1"))
+			s.declare(agentOffer())
 			s.apply(auto)
 			s.in.World.Cluster.Wallets = map[string]resource.Wallet{"quant": {Agent: resource.Present, Keystore: resource.Present, Address: payTo}}
 			set, _ := agreed(s, tc.policy)

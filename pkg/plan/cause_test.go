@@ -334,7 +334,7 @@ func TestUndrainFromFile(t *testing.T) {
 // TestRule05_Wallets goes through what can happen to an agent's wallet.
 func TestRule05_Wallets(t *testing.T) {
 	t.Parallel()
-	agentID := id(resource.ServiceOffer, agentOffer("1"))
+	agentID := id(resource.ServiceOffer, agentOffer())
 	other := resource.Wallet{Agent: resource.Present, Ready: true, Keystore: resource.Present, Address: payTo}
 	tests := map[string]struct {
 		wallet resource.Wallet
@@ -355,7 +355,7 @@ func TestRule05_Wallets(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			s.declare(agentOffer("1"))
+			s.declare(agentOffer())
 			s.apply(auto)
 			if got, _ := resource.Lookup(s.objects[agentID].Content, "spec.payment.payTo"); got != wallet {
 				t.Fatalf("the offer pays %v, want the agent's wallet", got)

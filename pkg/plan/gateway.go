@@ -31,32 +31,38 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	if g := step.Want.Gateway; s.dropped() && !g.DrainAt.IsZero() { // still drained, until a person carries the end out
 		steps = append(steps, Step{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: notDeclared, Withheld: true})
 	}
-	renew := step
-	renew.Action, renew.Terms.Restart = Restart, true
-	renew.Want.Gateway = &want
-	switch {
-	case !run.Answering:
-		renew.Cause, renew.Class, renew.Why = Unhealthy, Restore, "it runs and does not answer"
-		if run.HealthReason != "" {
-			renew.Why += ": " + run.HealthReason
-		}
-		if !known(run) && !spec.Gateway.Standalone {
-			return []Step{renew} // whatever it was told
-		}
-	case run.Identity.Version != p.World.Host.Version:
-		renew.Cause = Upgraded
-		renew.Why = fmt.Sprintf("it runs version %s; this is %s", run.Identity.Version, p.World.Host.Version)
-	default:
+	if run.Answering && run.Identity.Version == p.World.Host.Version {
 		return steps
 	}
-	renew.Withheld = len(steps) > 0 && steps[0].Withheld && !known(run) // nobody agreed to what it would sell for then
-	if renew.Withheld || p.Policy.withholds(s.key, renew) {
-		return append(steps, renew)
+	return p.renew(s, run, step, steps, want)
+}
+
+// renew replaces the process of a gateway that does not answer, or that another
+// build runs; steps are what is to become of its configuration, which is then
+// want.
+func (p *planner) renew(s *subject, run *resource.Running, step Step, steps []Step, want resource.Gateway) []Step {
+	sells := step.Want.Gateway.Standalone
+	step.Action, step.Terms.Restart, step.Want.Gateway = Restart, true, &want
+	if run.Answering {
+		step.Cause = Upgraded
+		step.Why = fmt.Sprintf("it runs version %s; this is %s", run.Identity.Version, p.World.Host.Version)
+	} else {
+		step.Cause, step.Class, step.Why = Unhealthy, Restore, "it runs and does not answer"
+		if run.HealthReason != "" {
+			step.Why += ": " + run.HealthReason
+		}
+		if !known(run) && !sells {
+			return []Step{step} // whatever it was told
+		}
+	}
+	step.Withheld = len(steps) > 0 && steps[0].Withheld && !known(run) // nobody agreed to what it would sell for then
+	if step.Withheld || p.Policy.withholds(s.key, step) {
+		return append(steps, step)
 	}
 	for i := range steps { // one write does both
 		steps[i].Terms.Restart = true
 	}
-	return append([]Step{renew}, steps...)
+	return append([]Step{step}, steps...)
 }
 
 // configured completes a gateway's configuration with what is not declared:

@@ -164,8 +164,7 @@ func TestRule11_KilledAnywhere(t *testing.T) {
 		s.now = s.now.Add(time.Minute)
 
 		again := s.clone()
-		t.Logf("killed plan %v", lines(pl))
-		t.Logf("next plan %v", lines(again.apply(policy)))
+		again.apply(policy)
 		again.look()
 		if diff := cmp.Diff(state(whole), state(again)); diff != "" {
 			t.Errorf("apply, killed, apply (-whole +killed):\n%s", diff)
@@ -180,7 +179,7 @@ func TestRule11_KilledAnywhere(t *testing.T) {
 		for _, c := range left.Changes {
 			for _, st := range c.Steps {
 				reported[st.ID] = st.Withheld
-				if st.Withheld && st.Action == plan.Undrain {
+				if st.Withheld && (st.Action == plan.Undrain || st.Action == plan.TakeOver) {
 					reported[resource.ID{Kind: "Drain", Namespace: st.ID.Namespace, Name: st.ID.Name}] = true
 				}
 				if st.Withheld && st.Class != plan.Money && st.Class != plan.Revive && st.Cause == plan.Crashed {

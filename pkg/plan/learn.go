@@ -36,16 +36,26 @@ func Learn(in Input, p Plan) Lesson {
 		}
 	}
 	l.Renumber = pl.rolledBack
+	l.Finished = finished(in, p)
+	return l
+}
+
+// finished gives what was left unfinished once and needs nothing now.
+func finished(in Input, p Plan) []resource.ID {
+	if in.Policy.Targets != nil {
+		return nil
+	}
 	planned := map[resource.ID]bool{}
 	for _, c := range p.Changes {
 		for _, s := range c.Steps {
 			planned[s.ID] = true
 		}
 	}
+	var out []resource.ID
 	for _, id := range slices.SortedFunc(maps.Keys(in.Memory.Unfinished), resource.ID.Compare) {
-		if !planned[id] && in.World.Seen[id].Presence != resource.Unknown && in.Policy.Targets == nil {
-			l.Finished = append(l.Finished, id)
+		if !planned[id] && in.World.Seen[id].Presence != resource.Unknown {
+			out = append(out, id)
 		}
 	}
-	return l
+	return out
 }

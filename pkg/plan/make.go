@@ -87,13 +87,8 @@ func (p *planner) changes(s *subject) []Change {
 	for _, step := range steps {
 		waits := step.makes() && (whole || slices.ContainsFunc(step.Needs, func(id resource.ID) bool { return asked[id] }))
 		follows := step.Terms.Clear != nil && slices.ContainsFunc(groups[decided], func(st Step) bool { return st.ID == step.ID })
-		fate := unasked
-		switch {
-		case step.Action == Block:
-			fate = blocked
-		case step.Withheld:
-			fate = withheld
-		case step.decision() || waits || follows:
+		fate := step.fate()
+		if fate == unasked && (waits || follows) {
 			fate = decided
 		}
 		asked[step.ID] = asked[step.ID] || fate == decided || fate == withheld
@@ -106,6 +101,18 @@ func (p *planner) changes(s *subject) []Change {
 		}
 	}
 	return out
+}
+
+func (s Step) fate() int {
+	switch {
+	case s.Action == Block:
+		return blocked
+	case s.Withheld:
+		return withheld
+	case s.decision():
+		return decided
+	}
+	return unasked
 }
 
 // steps decides what is to become of the slot.

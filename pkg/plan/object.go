@@ -2,7 +2,6 @@ package plan
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strings"
 
@@ -58,7 +57,6 @@ func (s Step) blocked(cause Cause, class Class, why string) Step {
 // missing says why an absent object is absent.
 func (p *planner) missing(s *subject, id resource.ID) (Cause, Class, string) {
 	_, was := s.was[id]
-	sold := s.id(resource.ServiceOffer)
 	switch {
 	case p.otherCluster:
 		return OtherCluster, Takeover, elsewhere
@@ -70,12 +68,21 @@ func (p *planner) missing(s *subject, id resource.ID) (Cause, Class, string) {
 		return ClusterRebuilt, Restore, "the cluster was rebuilt"
 	case p.rolledBack:
 		return RolledBack, Restore, "the cluster went back in time"
+	}
+	return p.lost(s, id)
+}
+
+// lost says why something accepted is absent from a cluster that is otherwise as
+// it was.
+func (p *planner) lost(s *subject, id resource.ID) (Cause, Class, string) {
+	sold := s.id(resource.ServiceOffer)
+	switch {
 	case id == sold && !p.made(id) && !p.Memory.Unfinished[id] && len(s.money) > 0:
 		return ClusterRebuilt, Restore, "it was lost with the cluster" // it was live once: somebody repriced it
 	case !p.made(id) && id.Kind != resource.Namespace:
 		return Crashed, Restore, "an interrupted run has not made it"
 	case id != sold && p.World.Seen[sold].Presence == resource.Absent && s.was[sold].Object != nil:
-		return p.missing(s, sold) // it went, and comes back, with the offer
+		return p.lost(s, sold) // it went, and comes back, with the offer
 	case id != sold && p.Memory.Unfinished[id]:
 		return Crashed, Restore, "an interrupted run has not made it"
 	case id != sold:
@@ -119,54 +126,75 @@ func (p *planner) update(s *subject, spec resource.Spec, seen resource.Sighting,
 	obj := seen.Object
 	base.Action = Update
 	base.Terms = resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
-	var drain, plain, decide, withheld, clear Step
+	var parts parts
 	for _, d := range differences(base.Want, obj) {
 		one := base
-		one.Cause, one.Class = p.cause(s, spec, obj, d)
-		if one.Why = causeWhy(one.Cause, d); one.Cause == AgentWallet {
-			one.Why = p.wallet(s).changed
+		p.explain(s, spec, obj, d, &one)
+		if one.Cause == LiveChanged && one.Action != Drain && ignored(s.offer(), d.Path) {
+			parts.leave = append(parts.leave, d.Path)
+			continue
 		}
-		drains := d.Path == drainAt || d.Path == drainGrace
-		if drains {
-			one.Cause, one.Class, one.Why = p.drainCause(s, obj, d)
-			if one.Class != Revive {
-				one.Action = Drain
-			}
-		}
-		switch {
-		case one.Cause == LiveChanged && !drains && ignored(s.offer(), d.Path):
-			base.Terms.Leave = append(base.Terms.Leave, d.Path)
-		case p.Policy.withholds(s.key, one):
-			base.Terms.Leave = append(base.Terms.Leave, d.Path)
-			withheld.add(one, d)
-		case d.After == nil && others(obj, d.Path):
-			clear.add(one, d)
-		default:
-			if others(obj, d.Path) {
-				base.Terms.Take = append(base.Terms.Take, d.Path)
-			}
-			switch {
-			case drains:
-				drain.add(one, d)
-			case one.decision():
-				decide.add(one, d)
-			default:
-				plain.add(one, d)
-			}
-		}
+		parts.sort(one, d, others(obj, d.Path), p.Policy.withholds(s.key, one))
 	}
+	base.Terms.Take, base.Terms.Leave = parts.take, parts.leave
 	var steps []Step
-	for _, st := range []Step{drain, plain, decide, withheld} {
+	for _, st := range []Step{parts.drain, parts.plain, parts.decided, parts.withheld} {
 		if len(st.Fields) > 0 {
 			st.Terms = base.Terms
 			st.replaceImmutable()
 			steps = append(steps, st)
 		}
 	}
-	if len(clear.Fields) > 0 {
-		steps = append(steps, clear.clearing(obj))
+	if len(parts.clear.Fields) > 0 {
+		steps = append(steps, parts.clear.clearing(obj))
 	}
 	return refusedAs(steps, cmp.Or(seen.Refused, obj.Refused))
+}
+
+// parts are the steps that one object needs, by why.
+type parts struct {
+	drain, plain, decided, withheld, clear Step
+	take, leave                            []string // terms of the write that all but clear share
+}
+
+// sort puts a field into the step that it belongs to. shared says that another
+// manager has it.
+func (p *parts) sort(one Step, d resource.Difference, shared, withheld bool) {
+	switch {
+	case withheld:
+		p.leave = append(p.leave, d.Path)
+		p.withheld.add(one, d)
+		return
+	case shared && d.After == nil:
+		p.clear.add(one, d)
+		return
+	case shared:
+		p.take = append(p.take, d.Path)
+	}
+	switch {
+	case one.Action == Drain:
+		p.drain.add(one, d)
+	case one.decision():
+		p.decided.add(one, d)
+	default:
+		p.plain.add(one, d)
+	}
+}
+
+// explain gives the step on one field its cause, class and reason.
+func (p *planner) explain(s *subject, spec resource.Spec, obj *resource.Object, d resource.Difference, one *Step) {
+	if d.Path != drainAt && d.Path != drainGrace {
+		one.Cause, one.Class = p.cause(s, spec, obj, d)
+		one.Why = causeWhy(one.Cause, d)
+		if one.Cause == AgentWallet {
+			one.Why = p.wallet(s).changed
+		}
+		return
+	}
+	one.Cause, one.Class, one.Why = p.drainCause(s, obj, d)
+	if one.Class != Revive {
+		one.Action = Drain
+	}
 }
 
 // clearing makes the step set its fields to null. Nothing else is written by it.
@@ -225,21 +253,30 @@ func (p *planner) cause(s *subject, spec resource.Spec, obj *resource.Object, d 
 	}
 	a, _ := resource.Lookup(was.Object, d.Path)
 	want, _ := resource.Lookup(spec.Object, d.Path)
-	sameFile, sameLive := resource.Equal(want, a), resource.Equal(d.Before, a)
 	old := p.behind(spec.ID, obj, d)
+	if !resource.Equal(want, a) {
+		return p.declaredCause(s, d, resource.Equal(d.Before, a), old), class
+	}
 	switch {
-	case !sameFile && p.upgraded(s) && (sameLive || d.Writer == ""):
-		return Upgraded, class
-	case !sameFile && (sameLive || old):
-		return FileChanged, class
-	case !sameFile:
-		return BothChanged, class
 	case old && p.rolledBack:
 		return RolledBack, restoring(class)
 	case old:
 		return Crashed, restoring(class)
 	}
 	return LiveChanged, class
+}
+
+// declaredCause is the cause of a difference where the file says otherwise than
+// was accepted. unmoved says that the live value is the accepted one, old that
+// it is an older one of ours.
+func (p *planner) declaredCause(s *subject, d resource.Difference, unmoved, old bool) Cause {
+	switch {
+	case p.upgraded(s) && (unmoved || d.Writer == ""):
+		return Upgraded
+	case unmoved || old:
+		return FileChanged
+	}
+	return BothChanged
 }
 
 // behind reports whether a live value is an older one of ours: nobody else wrote
@@ -263,123 +300,8 @@ func restoring(c Class) Class {
 	return Restore
 }
 
-// moneyPaths are what a buyer pays, and whom.
-var moneyPaths = []string{"spec.payment", "spec.payments", "spec.routes", "spec.type"}
-
-func fieldClass(id resource.ID, path string) Class {
-	if id.Kind == resource.ServiceOffer && slices.ContainsFunc(moneyPaths, func(m string) bool { return resource.Under(path, m) }) {
-		return Money
-	}
-	return Config
-}
-
 func ignored(o *offer.Offer, path string) bool {
 	return o != nil && slices.ContainsFunc(o.Lifecycle.IgnoreChanges, func(i string) bool { return resource.Under(path, i) })
-}
-
-// differences compares a spec with what is there, and names the writer of each
-// live value that is not ours. Where the API server was asked, its answer
-// counts: what it would not change is no difference. But what others added to
-// what buyers pay is one, though no apply of ours would touch it.
-func differences(want resource.Spec, obj *resource.Object) []resource.Difference {
-	owned := map[string]bool{}
-	for _, w := range obj.Writers {
-		if ours(w) {
-			maps.Copy(owned, w.Paths)
-		}
-	}
-	found := resource.Differences(want.Object, obj.Content, owned)
-	if obj.Rehearsed != nil {
-		found = slices.DeleteFunc(found, func(d resource.Difference) bool {
-			after, _ := resource.Lookup(obj.Rehearsed, d.Path)
-			return resource.Equal(after, d.Before)
-		})
-	}
-	found = append(found, addedMoney(want, obj, found)...)
-	slices.SortFunc(found, func(a, b resource.Difference) int { return strings.Compare(a.Path, b.Path) })
-	for i := range found {
-		if w := writerOf(obj, found[i].Path); !ours(w) {
-			found[i].Writer, found[i].WrittenAt = w.Manager, w.At
-		}
-	}
-	return found
-}
-
-// addedMoney gives what others say a buyer pays where the spec says nothing: a
-// second price, another payment, a free route.
-func addedMoney(want resource.Spec, obj *resource.Object, found []resource.Difference) []resource.Difference {
-	var out []resource.Difference
-	added := map[string]bool{}
-	for _, w := range obj.Writers {
-		if ours(w) || w.Subresource == "status" {
-			continue
-		}
-		for path := range w.Paths {
-			if added[path] || fieldClass(want.ID, path) != Money || slices.ContainsFunc(found, func(d resource.Difference) bool { return resource.Under(path, d.Path) || resource.Under(d.Path, path) }) {
-				continue
-			}
-			live, _ := resource.Lookup(obj.Content, path)
-			if _, wanted := resource.Lookup(want.Object, path); !wanted && tells(live) {
-				added[path] = true
-				out = append(out, resource.Difference{Path: path, Before: live})
-			}
-		}
-	}
-	return out
-}
-
-// tells reports whether a live leaf says anything.
-func tells(v any) bool {
-	switch v := v.(type) {
-	case nil, map[string]any:
-		return false
-	case []any:
-		return len(v) > 0
-	}
-	return v != ""
-}
-
-// others reports whether another manager has a field, or some of it, so that
-// writing it takes it from them.
-func others(obj *resource.Object, path string) bool {
-	return slices.ContainsFunc(obj.Writers, func(w resource.Writer) bool { return !ours(w) && w.Subresource != "status" && writes(w, path) })
-}
-
-func ours(w resource.Writer) bool { return w.Manager == resource.FieldManager }
-
-// writerOf gives the last manager that wrote at, above or below a path; the
-// zero Writer when nobody is known to have.
-func writerOf(obj *resource.Object, path string) resource.Writer {
-	var last resource.Writer
-	for _, w := range obj.Writers {
-		if w.Subresource != "status" && (last.Manager == "" || !w.At.Before(last.At)) && writes(w, path) {
-			last = w
-		}
-	}
-	return last
-}
-
-func writes(w resource.Writer, path string) bool {
-	if w.Paths[path] {
-		return true
-	}
-	for p := range w.Paths {
-		if resource.Under(p, path) || resource.Under(path, p) {
-			return true
-		}
-	}
-	return false
-}
-
-// lastWriter gives who wrote an object last, its status aside.
-func lastWriter(obj *resource.Object) resource.Writer {
-	var last resource.Writer
-	for _, w := range obj.Writers {
-		if w.Subresource != "status" && !w.At.Before(last.At) {
-			last = w
-		}
-	}
-	return last
 }
 
 // needs gives what the step of a spec needs first.
@@ -407,27 +329,25 @@ func (p *planner) elsewhere(s *subject) bool {
 	return p.otherCluster && p.Policy.withholds(s.key, Step{Action: TakeOver, Class: Takeover, Cause: OtherCluster})
 }
 
+// whys say for people what brought a field's difference about.
+var whys = map[Cause]string{
+	FileChanged:    "the file changed",
+	Upgraded:       "this version of obolctl writes it otherwise",
+	Crashed:        "an interrupted run has not finished",
+	RolledBack:     "the cluster went back in time",
+	AddressChanged: "pods reach this host at another address",
+}
+
 func causeWhy(c Cause, d resource.Difference) string {
-	switch c {
-	case FileChanged:
-		return "the file changed"
-	case Upgraded:
-		return "this version of obolctl writes it otherwise"
-	case BothChanged:
+	switch {
+	case c == BothChanged:
 		return "the file changed, and " + by(d) + " changed it in the cluster"
-	case LiveChanged:
-		if d.After == nil {
-			return by(d) + " added it in the cluster"
-		}
+	case c == LiveChanged && d.After == nil:
+		return by(d) + " added it in the cluster"
+	case c == LiveChanged:
 		return by(d) + " changed it in the cluster"
-	case Crashed:
-		return "an interrupted run has not finished"
-	case RolledBack:
-		return "the cluster went back in time"
-	case AddressChanged:
-		return "pods reach this host at another address"
 	}
-	return string(c)
+	return whys[c]
 }
 
 func by(d resource.Difference) string {

@@ -74,7 +74,7 @@ func newDrain(s *subject, obj *resource.Object) *offer.Drain {
 // moved back unattended when the offer has to be made again.
 func (p *planner) moneyDecisions(s *subject, obj *resource.Object) []offer.MoneyDecision {
 	spec, ok := s.was[s.id(resource.ServiceOffer)]
-	if !ok {
+	if !ok || sameMoney(spec.Object, obj.Content) {
 		return nil
 	}
 	var open []offer.MoneyDecision

@@ -62,21 +62,9 @@ func (p *planner) remove(s *subject, cause Cause, why string) []Step {
 			continue
 		}
 		step := Step{ID: id, Action: Delete, Class: Destructive, Cause: cause, Why: why, Needs: before}
-		switch seen.Presence {
-		case resource.Unknown:
-			if kind != resource.ServiceOffer && !was && !made {
-				continue // nothing says that there ever was one
-			}
-			step = step.blocked(Unknown, Destructive, unseen(seen))
-		case resource.Absent:
-			if kind != resource.GatewayKind || seen.Gateway == nil || seen.Gateway.Config == nil && seen.Gateway.Record == nil {
-				continue
-			}
-			step.Why = why + "; its files are left"
-		case resource.Present:
-			if !p.removable(s, id, seen, &step) {
-				continue
-			}
+		known := kind == resource.ServiceOffer || was || made // else nothing says that there ever was one
+		if !p.removing(s, seen, known, &step) {
+			continue
 		}
 		steps = append(steps, step)
 		if step.Class != Takeover { // somebody else's keeps nothing of ours
@@ -84,6 +72,21 @@ func (p *planner) remove(s *subject, cause Cause, why string) []Step {
 		}
 	}
 	return steps
+}
+
+// removing completes the step that removes what was seen, and reports whether
+// there is anything to remove.
+func (p *planner) removing(s *subject, seen resource.Sighting, known bool, step *Step) bool {
+	switch seen.Presence {
+	case resource.Unknown:
+		*step = step.blocked(Unknown, Destructive, unseen(seen))
+		return known
+	case resource.Absent:
+		step.Why += "; its files are left"
+		return step.ID.Kind == resource.GatewayKind && seen.Gateway != nil && (seen.Gateway.Config != nil || seen.Gateway.Record != nil)
+	case resource.Present:
+	}
+	return p.removable(s, step.ID, seen, step)
 }
 
 // made reports whether a resource is known to have been there as ours.
@@ -167,12 +170,13 @@ func (p *planner) removable(s *subject, id resource.ID, seen resource.Sighting, 
 	obj := seen.Object
 	step.Terms.UID, step.Terms.ResourceVersion = obj.UID, obj.ResourceVersion
 	site := obj.Label(resource.SiteLabel)
-	named := id.Kind == resource.ServiceOffer && (s.tomb != nil || s.buried != nil)
+	sold := id.Kind == resource.ServiceOffer
+	named := site == "" && sold && (s.tomb != nil || s.buried != nil)
 	switch {
 	case obj.Going:
 		step.Why = "is being deleted"
-	case site == "" && !named, site != "" && site != p.Site:
-		if id.Kind != resource.ServiceOffer {
+	case site != p.Site && !named:
+		if !sold {
 			return false
 		}
 		step.Cause, step.Class, step.Why = Foreign, Takeover, foreignWhy(site)
@@ -180,13 +184,21 @@ func (p *planner) removable(s *subject, id resource.ID, seen resource.Sighting, 
 		step.Cause, step.Class, step.Why = OtherHolder, Takeover, otherWhy(p.held(obj))
 	case p.otherCluster:
 		step.Cause, step.Class, step.Why = OtherCluster, Takeover, elsewhere
-	case step.Cause == Tombstoned && id.Kind == resource.ServiceOffer && s.tomb != nil && obj.UID != s.tomb.UID:
-		step.Why = "was made again after it was deleted"
-		if w := lastWriter(obj); w.Manager != "" {
-			step.Why += " (by " + w.Manager + ")"
-		}
+	case step.Cause == Tombstoned && sold && s.remade(obj):
+		step.Why = "was made again after it was deleted" + lastBy(obj)
 	}
 	return true
+}
+
+// remade reports whether an object is another one than its tombstone names.
+func (s *subject) remade(obj *resource.Object) bool { return s.tomb != nil && obj.UID != s.tomb.UID }
+
+// lastBy names who wrote an object last.
+func lastBy(obj *resource.Object) string {
+	if w := lastWriter(obj); w.Manager != "" {
+		return " (by " + w.Manager + ")"
+	}
+	return ""
 }
 
 // held gives the holder of one of this site's objects when that is not us.

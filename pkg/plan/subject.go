@@ -72,7 +72,7 @@ func subjects(in Input) []*subject {
 	at := func(k offer.Key) *subject {
 		s, ok := all[slotOf(k)]
 		if !ok {
-			s = &subject{slot: slotOf(k), key: k, was: map[resource.ID]resource.Spec{}}
+			s = &subject{slot: slotOf(k), key: k}
 			all[s.slot] = s
 		}
 		return s
@@ -88,7 +88,7 @@ func subjects(in Input) []*subject {
 	}
 	addMarks(in.Memory.Marks, at)
 	if acc := in.Memory.Accepted; acc != nil {
-		addSet(&acc.Set, at, func(s *subject, o *offer.Offer) { s.accepted = o }, func(s *subject, spec resource.Spec) { s.was[spec.ID] = spec })
+		addSet(&acc.Set, at, func(s *subject, o *offer.Offer) { s.accepted = o }, func(s *subject, spec resource.Spec) { s.accept(spec) })
 		if in.Want == nil {
 			in.Want = &acc.Set
 		}
@@ -119,6 +119,13 @@ func addMarks(m offer.Marks, at func(offer.Key) *subject) {
 	for i := range m.Moved {
 		at(m.Moved[i].Key).moved = &m.Moved[i]
 	}
+}
+
+func (s *subject) accept(spec resource.Spec) {
+	if s.was == nil {
+		s.was = make(map[resource.ID]resource.Spec, 5)
+	}
+	s.was[spec.ID] = spec
 }
 
 func addSet(set *Set, at func(offer.Key) *subject, give func(*subject, *offer.Offer), add func(*subject, resource.Spec)) {

@@ -29,17 +29,13 @@ func (p *planner) wallet(s *subject) wallet {
 	}
 	w.payTo = w.pinned
 	seen, asked := p.World.Cluster.Wallets[name]
+	if !asked {
+		seen.Why = "nobody looked at it"
+	}
+	if w.stranded(name, seen); w.unknown != "" || w.lost != "" {
+		return w
+	}
 	switch {
-	case !asked:
-		w.unknown = "nobody looked at the wallet of agent " + name
-	case seen.Agent == resource.Unknown || seen.Keystore == resource.Unknown:
-		w.unknown = fmt.Sprintf("the wallet of agent %s could not be seen: %s", name, seen.Why)
-	case seen.Agent == resource.Absent:
-		w.lost = fmt.Sprintf("there is no agent %s: it is never created here", name)
-	case seen.Keystore == resource.Absent:
-		w.lost = fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too", name)
-	case seen.Address == "":
-		w.lost = fmt.Sprintf("agent %s has no wallet: give pay_to an address", name)
 	case w.pinned == "":
 		w.payTo = seen.Address
 	case strings.EqualFold(w.pinned, seen.Address):
@@ -50,4 +46,18 @@ func (p *planner) wallet(s *subject) wallet {
 		w.changed = fmt.Sprintf("agent %s has wallet %s now, and %s was agreed to", name, seen.Address, w.pinned)
 	}
 	return w
+}
+
+// stranded says what keeps the agent from having a wallet that can be paid.
+func (w *wallet) stranded(name string, seen resource.Wallet) {
+	switch {
+	case seen.Agent == resource.Unknown || seen.Keystore == resource.Unknown:
+		w.unknown = fmt.Sprintf("the wallet of agent %s could not be seen: %s", name, seen.Why)
+	case seen.Agent == resource.Absent:
+		w.lost = fmt.Sprintf("there is no agent %s: it is never created here", name)
+	case seen.Keystore == resource.Absent:
+		w.lost = fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too", name)
+	case seen.Address == "":
+		w.lost = fmt.Sprintf("agent %s has no wallet: give pay_to an address", name)
+	}
 }

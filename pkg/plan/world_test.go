@@ -414,8 +414,8 @@ func hostOffer(name, price string) offer.Offer {
 	return o
 }
 
-func agentOffer(price string) offer.Offer {
-	o := httpOffer("quant", price)
+func agentOffer() offer.Offer {
+	o := httpOffer("quant", "1")
 	o.Type, o.Namespace, o.Address.Type = offer.Agent, "agent-quant", offer.Agent
 	o.AgentRef = offer.AgentRef{Name: "quant", OwnPayTo: true}
 	o.Payments[0].PayTo = ""

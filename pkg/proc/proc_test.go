@@ -325,6 +325,41 @@ func TestFindsWhatWasStartedButNotReported(t *testing.T) {
 	}
 }
 
+// TestFindsWhatLostItsFolder has a gateway run whose files somebody removed: it
+// can be told nothing any more, and is replaced, or goes.
+func TestFindsWhatLostItsFolder(t *testing.T) {
+	t.Parallel()
+	dir, want := here(t), unique()
+	s := supervisor(t, dir, nil)
+	first := put(t, s, want, resource.Terms{})
+	if err := os.RemoveAll(folder(dir, want.ID)); err != nil {
+		t.Fatal(err)
+	}
+	host, seen := s.Look(t.Context(), nil)
+	got := seen[want.ID]
+	if !slices.Equal(host.Strays, []resource.ID{want.ID}) || got.Presence != resource.Present || got.Gateway.State != resource.GatewayUnknown || got.Gateway.Answering {
+		t.Fatalf("strays %v, seen %+v", host.Strays, got)
+	}
+	if host.Taken[int(want.Gateway.Listen[0].Port())] {
+		t.Error("its port counts as somebody else's")
+	}
+	if g := put(t, s, want, resource.Terms{}); g.Identity.PID == first.Identity.PID || !g.Answering || len(running(t, dir)) != 1 {
+		t.Errorf("replaced by %+v", g)
+	}
+	if err := os.RemoveAll(folder(dir, want.ID)); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Delete(t.Context(), want.ID, resource.Terms{}); err != nil {
+		t.Fatal(err)
+	}
+	if left := running(t, dir); len(left) != 0 {
+		t.Errorf("%v still run", left)
+	}
+	if host, _ := s.Look(t.Context(), nil); host.Strays != nil {
+		t.Errorf("strays %v", host.Strays)
+	}
+}
+
 func TestStubbornGatewayIsKilled(t *testing.T) {
 	t.Parallel()
 	dir, want := here(t), unique()

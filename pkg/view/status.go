@@ -67,28 +67,34 @@ type stand struct {
 // whether it should. Only what should sell and does not, or sells and should
 // not, is bad.
 func (s Style) standing(o plan.OfferStatus) stand {
-	sells := o.Sellable != nil && *o.Sellable
 	switch {
 	case o.Tombstone != nil && o.Live == resource.Present:
 		return stand{"!", "deleted, but there", bad}
 	case o.Tombstone != nil:
 		return stand{"x", "deleted", dim}
-	case o.Drain != nil && s.Now.Before(o.Drain.EndsAt()):
-		return stand{"|", "draining until " + s.clock(o.Drain.EndsAt()), care}
-	case o.Drain != nil && sells:
-		return stand{"!", "drained, but sells", bad}
 	case o.Drain != nil:
-		return stand{"|", "drained", care}
+		return s.stopped(o)
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
 	case o.Sellable == nil && o.Live == resource.Present:
 		return stand{"=", "in place", plain} // nothing says whether it sells
 	case o.Sellable == nil && o.Live != resource.Absent:
 		return stand{"?", "unknown", bad}
-	case sells:
+	case o.Sellable != nil && *o.Sellable:
 		return stand{"●", "selling", good}
 	}
 	return stand{"○", "not selling", bad}
+}
+
+// stopped words how an offer under a drain stands.
+func (s Style) stopped(o plan.OfferStatus) stand {
+	switch {
+	case s.Now.Before(o.Drain.EndsAt()):
+		return stand{"|", "draining until " + s.clock(o.Drain.EndsAt()), care}
+	case o.Sellable != nil && *o.Sellable:
+		return stand{"!", "drained, but sells", bad}
+	}
+	return stand{"|", "drained", care}
 }
 
 // ready words the Ready condition, apart from whether the offer sells: "-"
