@@ -200,7 +200,7 @@ func askFrom(ns, at string) string {
 			status <- err.Error()
 			return
 		}
-		defer conn.Close() //nolint:errcheck // a test's connection
+		defer conn.Close()
 		_, err = io.WriteString(conn, "GET /v1/models HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 127.0.0.1\r\nConnection: close\r\n\r\n")
 		if err == nil {
 			err = conn.SetDeadline(time.Now().Add(5 * time.Second))

@@ -175,7 +175,7 @@ func answers(port int) int {
 	if err != nil {
 		return 0
 	}
-	defer r.Body.Close() //nolint:errcheck // only read
+	defer r.Body.Close()
 	return r.StatusCode
 }
 
