@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -282,16 +283,22 @@ func TestRule11_OneWriterAtATime(t *testing.T) {
 	s.declare(s.weather("stays", "0.01"), s.weather("too", "0.01"))
 	first := make(chan result, 1)
 	cmd := s.command("apply", "--auto-approve", "--json")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
 	go func() {
-		out, err := cmd.CombinedOutput()
-		r := result{cmd.ProcessState.ExitCode(), string(out), ""}
-		if err != nil {
+		r := result{}
+		if err := cmd.Wait(); err != nil {
 			r.stderr = err.Error()
 		}
+		r.code, r.stdout = cmd.ProcessState.ExitCode(), out.String()
 		first <- r
 	}()
 	until(t, func() bool { return s.offer("goes").GetDeletionTimestamp() != nil })
-	contains(t, s.must(5, "converge", "--lock-timeout", "100ms").stderr, "apply", itoa(cmd.Process.Pid))
+	contains(t, s.must(5, "converge", "--lock-timeout", "100ms").stderr, "apply", itoa(pid))
 	s.must(5, "drain", "http.stays", "--lock-timeout", "100ms")
 	s.must(0, "plan") // needs no lock
 	s.must(0, "status")

@@ -93,7 +93,6 @@ func (w *workspace) lookCluster(ctx context.Context, in *plan.Input, ids []resou
 		cluster, seen = w.kube.Look(ctx, ask)
 		cluster.Others = others
 	}
-	cluster.Kubeconfig, cluster.Context = w.kubeconfig, w.context
 	return func() {
 		in.World.Cluster = cluster
 		maps.Copy(in.World.Seen, seen)

@@ -346,14 +346,19 @@ func (s *seller) gateways() int { s.t.Helper(); return len(gatewaysBelow(s.t, s.
 // answers reports whether the gateway of an offer says that it is healthy.
 func (s *seller) answers(name string) bool {
 	s.t.Helper()
-	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/health", s.port(name)))
-	if err != nil {
-		return false
+	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/health", s.port(name)))
+		if err != nil {
+			continue
+		}
+		if err := resp.Body.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+		if resp.StatusCode == http.StatusOK {
+			return true
+		}
 	}
-	if err := resp.Body.Close(); err != nil {
-		s.t.Fatal(err)
-	}
-	return resp.StatusCode == http.StatusOK
+	return false
 }
 
 // folder is where the site's memory is.

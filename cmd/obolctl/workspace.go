@@ -203,8 +203,11 @@ func (w *workspace) connect() error {
 	}
 	w.kubeconfig, w.context = w.chooseCluster(w.memory, w.file)
 	var err error
-	w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version})
-	return err
+	if w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version}); err != nil {
+		return err
+	}
+	w.context = w.kube.Context() // what is current there may be another one tomorrow
+	return nil
 }
 
 // chooseCluster gives the kubeconfig and context: of the command line, the

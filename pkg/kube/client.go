@@ -96,6 +96,9 @@ func loadingRules(kubeconfig string) *clientcmd.ClientConfigLoadingRules {
 	return &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
 }
 
+// Context is the context that is used: the current one, where none was named.
+func (c *Client) Context() string { return c.context }
+
 // Requests counts what was sent so far, by verb: get, list, patch, delete.
 func (c *Client) Requests() map[string]int {
 	c.mu.Lock()

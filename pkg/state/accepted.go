@@ -177,7 +177,9 @@ func sameSet(a, b plan.Set) (bool, error) {
 // bare is the set without what does not count, sharing nothing with it that it
 // changes.
 func bare(s plan.Set) plan.Set {
-	out := plan.Set{Source: plan.Source{Path: s.Source.Path, GitRemote: s.Source.GitRemote, GitPath: s.Source.GitPath}}
+	out := s
+	out.Source = plan.Source{Path: s.Source.Path, GitRemote: s.Source.GitRemote, GitPath: s.Source.GitPath}
+	out.Offers, out.Specs, out.Tombstones = nil, nil, nil
 	for _, o := range s.Offers {
 		o.At = offer.Source{}
 		if o.Drain != nil {

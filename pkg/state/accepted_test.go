@@ -83,6 +83,8 @@ func TestRule12_AcceptedTwiceIsWrittenOnce(t *testing.T) {
 		"another file":          {func(s *plan.Set) { s.Source.Path = "/other/offers.hcl" }, 2},
 		"another git remote":    {func(s *plan.Set) { s.Source.GitRemote = "other" }, 2},
 		"another path in there": {func(s *plan.Set) { s.Source.GitPath = "other" }, 2},
+		"a host address":        {func(s *plan.Set) { s.HostAddress = "203.0.113.9" }, 2},
+		"a public URL":          {func(s *plan.Set) { s.PublicURL = "https://shop.example.org" }, 2},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
