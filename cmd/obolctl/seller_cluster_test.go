@@ -343,7 +343,8 @@ func (s *seller) price(name string) any {
 // gateways counts the gateway processes of the seller that run.
 func (s *seller) gateways() int { s.t.Helper(); return len(gatewaysBelow(s.t, s.dir)) }
 
-// answers reports whether the gateway of an offer says that it is healthy.
+// answers reports whether the gateway of an offer says, within 5 s, that it is
+// healthy: it asks its upstream for the first time when it starts.
 func (s *seller) answers(name string) bool {
 	s.t.Helper()
 	for deadline := time.Now().Add(5 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
