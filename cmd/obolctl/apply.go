@@ -32,7 +32,7 @@ var errDeclined = errors.New("nothing was changed")
 // apply shows what would be done, asks where somebody is to be asked, and does
 // it. No lock is held while a person reads.
 func (w *workspace) apply(ctx context.Context, r request) error {
-	if err := w.sameHolder(r.policy.TakeOver); err != nil {
+	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
 	in, pl, err := w.makePlan(ctx, r.policy, false)
@@ -52,6 +52,11 @@ func (w *workspace) apply(ctx context.Context, r request) error {
 	}
 	err = w.applyLocked(ctx, tx, r, pl)
 	return errors.Join(err, tx.Close())
+}
+
+// takesOver reports whether somebody is there and wants what another holder has.
+func (w *workspace) takesOver(r request) bool {
+	return r.policy.TakeOver && r.policy.Mode == plan.Attended && w.terminal
 }
 
 // applyLocked looks again, and carries out what is planned then unless it is

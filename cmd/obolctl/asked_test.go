@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -240,6 +241,26 @@ func (o *operator) read(name string) string {
 		o.t.Fatal(err)
 	}
 	return string(data)
+}
+
+// TestRule15_StateOfAnotherHolder runs offers from here on that another machine
+// ran: nobody but a person at a terminal can say so.
+func TestRule15_StateOfAnotherHolder(t *testing.T) {
+	t.Parallel()
+	op := newOperator(t)
+	op.write("offers.hcl", note(t, "notes"))
+	op.must(0, "apply", "--auto-approve")
+	const site = "state/obolctl/default/site.json"
+	elsewhere := regexp.MustCompile(`"holder": "[0-9a-f]+"`).ReplaceAllString(op.read(site), `"holder": "`+strings.Repeat("0", 64)+`"`)
+	op.write(site, elsewhere)
+	for _, args := range [][]string{{"--auto-approve", "--take-over"}, {"--take-over"}, {"--auto-approve"}} {
+		op.must(1, append([]string{"apply"}, args...)...)
+		if now := op.read(site); now != elsewhere {
+			t.Errorf("apply %s changed the site:\n%s", args, now)
+		}
+	}
+	op.sit(t, "apply", "--take-over").ends(0)
+	op.must(0, "plan", "--detailed-exitcode")
 }
 
 // TestColor sees color on a terminal alone, and never against the will.

@@ -17,7 +17,7 @@ func applyFlags() []cli.Flag {
 		&cli.IntFlag{Name: "parallelism", Value: 16, Usage: "steps at once"},
 		&cli.DurationFlag{Name: "wait", Value: 2 * time.Minute, Usage: "how long to wait until what should sell is sellable"},
 		&cli.BoolFlag{Name: "no-wait", Usage: "do not wait for that"},
-		&cli.BoolFlag{Name: "take-over", Usage: "take over the offers of another holder"},
+		&cli.BoolFlag{Name: "take-over", Usage: "take over the offers of another holder; needs somebody at a terminal"},
 		sourceMovedFlag(), approveDeletesFlag(),
 	}
 }
@@ -56,15 +56,15 @@ func classes() []plan.Class {
 // file.
 func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 	switch {
+	case c.NArg() == 1 && r.policy.TakeOver:
+		return nil, misuse("--take-over is asked about, and a plan file is not: apply the offers file")
 	case c.NArg() == 1:
 		f, err := readPlan(c.Args().First())
 		if err != nil {
 			return nil, err
 		}
 		w := &workspace{process: p, options: optionsOf(c, p), want: &f.Want}
-		takeOver := r.policy.TakeOver
 		r.file, r.policy, r.consent = &f, f.Policy, f.Consent
-		r.policy.TakeOver = r.policy.TakeOver || takeOver
 		return w, w.open(f.Plan.Site)
 	case c.IsSet("accepted"):
 		w, err := openSite(c, p)
@@ -106,8 +106,8 @@ func requestOf(c *cli.Context, command string) (request, error) {
 	if c.Bool("auto-approve") {
 		r.policy.Mode = plan.AutoApprove
 	}
-	if c.Bool("json") && r.policy.Mode != plan.AutoApprove && !c.Args().Present() {
-		return r, misuse("--json asks nobody: say --auto-approve, or give a plan file")
+	if file := command == "apply" && c.Args().Present(); c.Bool("json") && r.policy.Mode != plan.AutoApprove && !file {
+		return r, misuse("--json asks nobody: say --auto-approve, or give apply a plan file")
 	}
 	r.policy.Approve = map[plan.Class]bool{}
 	for _, name := range strings.FieldsFunc(c.String("approve"), func(r rune) bool { return r == ',' || r == ' ' }) {

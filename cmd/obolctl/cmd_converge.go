@@ -177,7 +177,7 @@ func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result,
 // gateways or all, and on the host alone or in the cluster too.
 func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
 	var res converge.Result
-	before := k.w.traffic()
+	k.w.kube = nil // a rebuilt cluster may have another address and other keys, under the same path and context
 	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		in, err := k.look(ctx, ids, hostOnly)
 		if err != nil {
@@ -199,7 +199,6 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return nil
 		}
 		e := k.w.execute(tx, "converge", in, shown)
-		e.before = before
 		if k.terse && len(shown.Changes) == 0 {
 			e.printer = silent{}
 		}

@@ -83,7 +83,7 @@ func (w *workspace) delete(c *cli.Context, r request) error {
 	if err != nil {
 		return err
 	}
-	if err := w.sameHolder(r.policy.TakeOver); err != nil {
+	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
 	if err := w.canAgree(r); err != nil {
@@ -183,7 +183,7 @@ func (w *workspace) undelete(c *cli.Context, r request) error {
 	if len(keys) > 1 {
 		return misuse("%s means %d offers: undelete them one by one", c.Args().First(), len(keys))
 	}
-	if err := w.sameHolder(r.policy.TakeOver); err != nil {
+	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
 	if err := w.canAgree(r); err != nil {

@@ -27,27 +27,11 @@ type execution struct {
 	began       time.Time
 	at          func(point string) // tests stop a run at its points
 
-	before traffic // of the same process, in earlier runs
-
 	accord    *accord     // to be accepted before anything is changed; nil: nothing is
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
 	hostWrite int // processes started, stopped or reloaded
 	unsold    int // offers that should sell and did not in time
-}
-
-// A traffic is what was sent to the API server.
-type traffic struct {
-	writes   int
-	requests map[string]int // by verb
-}
-
-// traffic counts what this process has sent so far.
-func (w *workspace) traffic() traffic {
-	if w.kube == nil {
-		return traffic{}
-	}
-	return traffic{w.kube.Writes(), w.kube.Requests()}
 }
 
 func (w *workspace) execute(tx *state.Tx, command string, in plan.Input, pl plan.Plan) *execution {
@@ -172,7 +156,7 @@ func (r *execution) settle(ctx context.Context, journal *state.Journal) error {
 	r.at("settled")
 	lesson := plan.Learn(r.in, r.plan)
 	facts := state.Facts{Holder: r.w.holder, BootID: r.in.World.Host.BootID, Made: lesson.Made, Gone: lesson.Gone, Finished: lesson.Finished}
-	if r.w.kube != nil && (r.w.kube.Writes() > r.before.writes || lesson.Renumber) {
+	if r.w.kube != nil && (r.w.kube.Writes() > 0 || lesson.Renumber) {
 		serial := max(r.in.Memory.Serial, r.in.World.Cluster.Serial) + 1
 		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 		defer stop()
@@ -281,11 +265,8 @@ func (r *execution) summarize() {
 	}
 	s.Writes = r.hostWrite
 	if r.w.kube != nil {
-		s.Writes += r.w.kube.Writes() - r.before.writes
+		s.Writes += r.w.kube.Writes()
 		s.Requests = r.w.kube.Requests()
-		for verb, n := range r.before.requests {
-			s.Requests[verb] -= n
-		}
 	}
 	if s.Writes == 0 && len(r.outcomes) == 0 {
 		s.UnchangedDigest = plan.BasisDigest(r.in)

@@ -111,7 +111,8 @@ func orphans(c resource.ClusterSighting, seen map[resource.ID]resource.Sighting,
 	return slices.SortedFunc(maps.Keys(ids), resource.ID.Compare)
 }
 
-// override puts what the file says of the cluster over what the cluster says.
+// override puts what the file says of the cluster over what the cluster says of
+// itself.
 func override(in *plan.Input) error {
 	set := in.Want
 	if set == nil && in.Memory.Accepted != nil {
@@ -123,7 +124,7 @@ func override(in *plan.Input) error {
 	if set.PublicURL != "" {
 		in.World.Cluster.PublicURL = set.PublicURL
 	}
-	if set.HostAddress != "" {
+	if set.HostAddress != "" && len(in.World.Cluster.Peers) > 0 { // without them a gateway would refuse everybody
 		addr, err := netip.ParseAddr(set.HostAddress)
 		if err != nil {
 			return fmt.Errorf("cannot read host_address: %w", err)

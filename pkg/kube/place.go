@@ -23,8 +23,9 @@ type node struct {
 	}
 }
 
-// readPlace finds the host as the cluster sees it. Half of it is no place: a
-// gateway without its peers would refuse everybody.
+// readPlace finds the host as the cluster sees it: no address without the peers,
+// since a gateway that knows none refuses everybody; but peers without an
+// address, since the offers file may name that.
 func (l *look) readPlace(ctx context.Context) {
 	var hosts configMap
 	var hostsErr error
@@ -36,7 +37,7 @@ func (l *look) readPlace(ctx context.Context) {
 	case err != nil:
 		l.placeErr = errors.New(why(err, "list nodes"))
 	case hostsErr != nil && !absent(hostsErr):
-		l.placeErr = errors.New(why(hostsErr, "get configmap kube-system/coredns"))
+		l.place, l.placeErr = resource.Place{Peers: peersOf(all)}, errors.New(why(hostsErr, "get configmap kube-system/coredns"))
 	default:
 		l.place, l.placeErr = locate(hosts.Data["NodeHosts"], all, l.ask.HostAddresses)
 	}
@@ -59,7 +60,7 @@ func (c *Client) nodes(ctx context.Context) ([]node, error) {
 // locate tells the address at which pods reach this host, and who may ask. On
 // k3d CoreDNS knows the host by name. On k3s it is the first address of this
 // node's pods, which the bridge has: own are the host's addresses, and tell
-// which of several nodes it is.
+// which of several nodes it is. The peers are told with an error too.
 func locate(nodeHosts string, all []node, own []netip.Addr) (resource.Place, error) {
 	peers := peersOf(all)
 	if host, found := hostEntry(nodeHosts); found {
@@ -67,11 +68,11 @@ func locate(nodeHosts string, all []node, own []netip.Addr) (resource.Place, err
 	}
 	here, err := thisNode(all, own)
 	if err != nil {
-		return resource.Place{}, err
+		return resource.Place{Peers: peers}, err
 	}
 	pods := podRanges(here)
 	if len(pods) == 0 {
-		return resource.Place{}, errors.New("this node has no spec.podCIDR, and CoreDNS does not know host.k3d.internal")
+		return resource.Place{Peers: peers}, errors.New("this node has no spec.podCIDR, and CoreDNS does not know host.k3d.internal")
 	}
 	return resource.Place{Host: pods[0].Masked().Addr().Next(), Peers: peers}, nil
 }

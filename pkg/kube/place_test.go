@@ -28,11 +28,11 @@ func TestLocate(t *testing.T) {
 		},
 		"k3s":                  {nodes: []string{server}, own: "192.0.2.99", host: "10.42.0.1", peers: "[10.42.0.0/24 192.0.2.10/32]"},
 		"k3s, several":         {nodes: []string{server, worker}, own: "192.0.2.11", host: "10.42.1.1", peers: "[10.42.0.0/24 10.42.1.0/24 192.0.2.10/32 192.0.2.11/32]"},
-		"k3s, none of several": {nodes: []string{server, worker}, own: "192.0.2.99", why: "none of the cluster's 2 nodes has an address of this host"},
-		"k3s, its outer one":   {nodes: []string{server, worker}, own: "198.51.100.7", why: "none of the cluster's 2 nodes"},
+		"k3s, none of several": {nodes: []string{server, worker}, own: "192.0.2.99", peers: "[10.42.0.0/24 10.42.1.0/24 192.0.2.10/32 192.0.2.11/32]", why: "none of the cluster's 2 nodes has an address of this host"},
+		"k3s, its outer one":   {nodes: []string{server, worker}, own: "198.51.100.7", peers: "[10.42.0.0/24 10.42.1.0/24 192.0.2.10/32 192.0.2.11/32]", why: "none of the cluster's 2 nodes"},
 		"dual stack":           {nodes: []string{dual}, host: "10.42.0.1", peers: "[10.42.0.0/24 192.0.2.10/32 fd00::10/128 fd00:42::/64]"},
-		"no pods yet":          {nodes: []string{young}, why: "no spec.podCIDR"},
-		"no nodes":             {why: "none of the cluster's 0 nodes"},
+		"no pods yet":          {nodes: []string{young}, peers: "[192.0.2.10/32]", why: "no spec.podCIDR"},
+		"no nodes":             {peers: "[]", why: "none of the cluster's 0 nodes"},
 		"other names alone":    {hosts: "172.18.0.3 x.host.k3d.internal\nhost.k3d.internal\nbad host.k3d.internal", nodes: []string{server}, host: "10.42.0.1", peers: "[10.42.0.0/24 192.0.2.10/32]"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -49,8 +49,8 @@ func TestLocate(t *testing.T) {
 			}
 			got, err := locate(tc.hosts, all, own)
 			if tc.why != "" {
-				if err == nil || !strings.Contains(err.Error(), tc.why) || got.Host.IsValid() {
-					t.Errorf("host %v, error %v; want %q", got.Host, err, tc.why)
+				if err == nil || !strings.Contains(err.Error(), tc.why) || got.Host.IsValid() || fmt.Sprint(got.Peers) != tc.peers {
+					t.Errorf("host %v, peers %v, error %v; want %s, %q", got.Host, got.Peers, err, tc.peers, tc.why)
 				}
 				return
 			}
