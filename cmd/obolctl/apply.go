@@ -30,27 +30,29 @@ type request struct {
 var errDeclined = errors.New("nothing was changed")
 
 // apply shows what would be done, asks where somebody is to be asked, and does
-// it. No lock is held while a person reads.
+// it. No lock is held while a person reads; where nobody does, one look under
+// the lock is enough.
 func (w *workspace) apply(ctx context.Context, r request) error {
 	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
-	in, pl, err := w.makePlan(ctx, r.policy, false)
-	if err != nil {
-		return err
-	}
-	if r.file != nil {
-		if moved := r.file.Moved(in); len(moved) > 0 {
-			return exitError{exitStale, "the plan is stale: " + strings.Join(moved, ", ") + " changed since it was made; plan again"}
+	var agreed *plan.Plan
+	if r.policy.Mode == plan.Attended && r.file == nil {
+		in, pl, err := w.makePlan(ctx, r.policy, false)
+		if err != nil {
+			return err
 		}
-	} else if err := w.agree(ctx, &r, &in, &pl); err != nil {
-		return err
+		if err := w.agree(ctx, &r, &in, &pl); err != nil {
+			return err
+		}
+		agreed = &pl
 	}
 	tx, err := w.lock(ctx, r.command)
 	if err != nil {
 		return err
 	}
-	err = w.applyLocked(ctx, tx, r, pl)
+	w.fresh = false
+	err = w.applyLocked(ctx, tx, r, agreed)
 	return errors.Join(err, tx.Close())
 }
 
@@ -59,19 +61,14 @@ func (w *workspace) takesOver(r request) bool {
 	return r.policy.TakeOver && r.policy.Mode == plan.Attended && w.terminal
 }
 
-// applyLocked looks again, and carries out what is planned then unless it is
-// more than what was agreed to.
-func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, agreed plan.Plan) error {
+// applyLocked looks, and carries out what is planned then unless it is more than
+// what was agreed to.
+func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, agreed *plan.Plan) error {
 	in, pl, err := w.makePlan(ctx, r.policy, false)
 	if err != nil {
 		return err
 	}
-	if moved := plan.Beyond(agreed, pl); len(moved) > 0 {
-		if r.policy.Mode == plan.Attended || r.file != nil {
-			return exitError{exitStale, "while you read, this changed: " + strings.Join(moved, ", ") + "; nothing was done; run it again"}
-		}
-	}
-	if err := plan.Guard(in, pl, r.consent); err != nil {
+	if err := w.stillAgreed(ctx, r, in, pl, agreed); err != nil {
 		return err
 	}
 	run := w.execute(tx, r.command, in, pl)
@@ -88,6 +85,25 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 		return err
 	}
 	return run.exit(failed)
+}
+
+// stillAgreed reports why what is planned now may not be carried out: a saved
+// plan, or one that a person read, that no longer holds; or, where nobody was
+// asked, what the command line does not approve.
+func (w *workspace) stillAgreed(ctx context.Context, r request, in plan.Input, pl plan.Plan, agreed *plan.Plan) error {
+	switch {
+	case r.file != nil:
+		if moved := r.file.Moved(in); len(moved) > 0 {
+			return exitError{exitStale, "the plan is stale: " + strings.Join(moved, ", ") + " changed since it was made; plan again"}
+		}
+	case agreed != nil:
+		if moved := plan.Beyond(*agreed, pl); len(moved) > 0 {
+			return exitError{exitStale, "while you read, this changed: " + strings.Join(moved, ", ") + "; nothing was done; run it again"}
+		}
+	default:
+		return w.agree(ctx, &r, &in, &pl)
+	}
+	return plan.Guard(in, pl, r.consent)
 }
 
 // agree shows the plan and settles how much of it may happen: with somebody

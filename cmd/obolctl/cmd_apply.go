@@ -83,6 +83,9 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := w.clean(); err != nil {
+		return nil, err
+	}
 	r.policy.Targets, err = w.targets(c.StringSlice("target"))
 	return w, err
 }

@@ -155,7 +155,12 @@ func (k *keeper) WaitAPI(ctx context.Context) error {
 	limited, stop := context.WithTimeout(ctx, k.waitAPI)
 	defer stop()
 	var last error
-	err = client.WaitAPI(limited, func(err error) { last = err })
+	err = client.WaitAPI(limited, func(err error) {
+		if last == nil {
+			k.w.say("%v: waiting for the API server, for up to %s", err, short(k.waitAPI))
+		}
+		last = err
+	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/urfave/cli/v2"
@@ -44,20 +46,35 @@ func deleteCommand(p process) *cli.Command {
 type original struct {
 	path string
 	data []byte
-	perm os.FileMode
+	perm fs.FileMode
 }
 
 // edit writes an edit, and gives what stood there before.
 func edit(e offerfile.Edit) (original, error) {
-	info, err := os.Stat(e.Path)
+	path, err := filepath.EvalSymlinks(e.Path)
 	if err != nil {
 		return original{}, err
 	}
-	data, err := os.ReadFile(e.Path)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		return original{}, err
 	}
-	return original{e.Path, data, info.Mode().Perm()}, durable.WriteFile(e.Path, e.Data, info.Mode().Perm())
+	perm, err := overwrite(path, e.Data)
+	return original{path, data, perm}, err
+}
+
+// overwrite gives a file of the operator's another content, where it really
+// lies, and keeps its permissions.
+func overwrite(path string, data []byte) (fs.FileMode, error) {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return 0, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, err
+	}
+	return info.Mode().Perm(), durable.WriteFile(path, data, info.Mode().Perm())
 }
 
 // back puts files back as they were, the last one first.
@@ -87,6 +104,9 @@ func (w *workspace) delete(c *cli.Context, r request) error {
 		return err
 	}
 	if err := w.canAgree(r); err != nil {
+		return err
+	}
+	if err := w.clean(); err != nil {
 		return err
 	}
 	r.policy.Targets = keys
@@ -187,6 +207,9 @@ func (w *workspace) undelete(c *cli.Context, r request) error {
 		return err
 	}
 	if err := w.canAgree(r); err != nil {
+		return err
+	}
+	if err := w.clean(); err != nil {
 		return err
 	}
 	tomb, marked := w.memory.Marks.Tombstone(keys[0])

@@ -17,7 +17,6 @@ import (
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/yaml"
 
-	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/offerfile"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -215,11 +214,7 @@ func (w *workspace) format(paths []string, check, show bool) error {
 		if check {
 			continue
 		}
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if err := durable.WriteFile(path, out, info.Mode().Perm()); err != nil {
+		if _, err := overwrite(path, out); err != nil {
 			return err
 		}
 	}

@@ -67,8 +67,11 @@ func runPlan(c *cli.Context, p process) error {
 		return err
 	}
 	consent := plan.Consent{SourceMoved: c.Bool("source-moved"), Deletes: c.Int("approve-deletes")}
-	if err := plan.Guard(in, pl, consent); err != nil {
-		pl.Notes = append(pl.Notes, "apply would refuse: "+err.Error())
+	unclean := w.clean()
+	for _, err := range []error{plan.Guard(in, pl, consent), unclean} {
+		if err != nil {
+			pl.Notes = append(pl.Notes, "apply would refuse: "+err.Error())
+		}
 	}
 	if err := w.showPlan(pl, in.Now); err != nil {
 		return err
@@ -76,6 +79,9 @@ func runPlan(c *cli.Context, p process) error {
 	if out := c.String("out"); out != "" {
 		if c.Bool("offline") || !pl.Complete {
 			return fmt.Errorf("%s was not written: a plan that could not see everything cannot be applied", out)
+		}
+		if unclean != nil {
+			return fmt.Errorf("%s was not written: %w", out, unclean)
 		}
 		data, err := plan.Save(in, pl, consent, version)
 		if err != nil {

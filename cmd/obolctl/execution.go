@@ -76,7 +76,7 @@ func (r *execution) accept() error {
 	}
 	r.at("noted")
 	facts := state.Facts{Holder: r.w.holder}
-	if r.in.World.Cluster.UID != "" && !r.otherCluster() {
+	if r.w.kube != nil && (r.in.World.Cluster.UID != "" || r.in.Memory.ClusterUID == "") && !r.otherCluster() {
 		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: r.in.Memory.Serial}
 	}
 	r.accord = nil

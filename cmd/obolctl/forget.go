@@ -41,7 +41,17 @@ func (w *workspace) forget(ctx context.Context, tx *state.Tx, keys []offer.Key) 
 		return errors.Join(errs, err)
 	}
 	_, err = tx.Accept(plan.Accepted{By: w.user(), At: time.Now().UTC(), Set: set})
-	return errors.Join(errs, err)
+	return errors.Join(errs, err, w.answer("", map[string]any{"forgotten": w.addressesOf(forgotten)}))
+}
+
+// addressesOf names offers as people type them, sorted.
+func (w *workspace) addressesOf(keys map[offer.Key]bool) []string {
+	names := []string{}
+	for k := range keys {
+		names = append(names, w.addressOf(k))
+	}
+	slices.Sort(names)
+	return names
 }
 
 // unmark takes our marks off what the offer has in the cluster.

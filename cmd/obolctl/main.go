@@ -128,6 +128,17 @@ type exitError struct {
 
 func (e exitError) Error() string { return e.text }
 
+// name is the code of the error for scripts.
+func (e exitError) name() string {
+	switch e.code {
+	case exitStale:
+		return "stale_plan"
+	case exitNoAPI:
+		return "no_api_server"
+	}
+	return "failed"
+}
+
 // usageError is a mistake on the command line.
 type usageError struct{ text string }
 
@@ -170,7 +181,7 @@ func judge(err error) (int, view.Fault) {
 	var diags fileProblems
 	switch {
 	case errors.As(err, &exit):
-		return exit.code, view.Fault{Code: "failed", Summary: exit.text}
+		return exit.code, view.Fault{Code: exit.name(), Summary: exit.text}
 	case errors.As(err, &usage):
 		return exitUsage, view.Fault{Code: "usage", Summary: usage.text}
 	case errors.As(err, &locked):

@@ -39,7 +39,7 @@ type workspace struct {
 }
 
 // openSite opens the memory of the site that the command line, the environment
-// or the only one there names. The file is not read.
+// or the only one there names. The file is not read once anything is remembered.
 func openSite(c *cli.Context, p process) (*workspace, error) {
 	w := &workspace{process: p, options: optionsOf(c, p)}
 	name := w.options.site
@@ -54,10 +54,22 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 		case len(sites) == 1:
 			name = sites[0]
 		default:
-			name = "default"
+			name = w.declaredSite()
 		}
 	}
 	return w, w.open(name)
+}
+
+// declaredSite is the site that the offers file names, if there is one that
+// parses: the one to ask about where nothing is remembered of any.
+func (w *workspace) declaredSite() string {
+	f, diags := offerfile.Load(offerfile.Input{
+		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
+	})
+	if diags.HasErrors() || f.Settings.Site == "" {
+		return "default"
+	}
+	return f.Settings.Site
 }
 
 // open opens the memory of a site, and the hands on the host.
@@ -149,11 +161,16 @@ func (w *workspace) declare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if w.file.Settings.RequireCleanGit && (src.GitDirty || src.GitCommit == "") {
-		return fmt.Errorf("%s is not as its last commit has it, and require_clean_git is set: commit it first", w.files[0])
-	}
 	w.want = &plan.Set{Offers: offers, Specs: specs, Tombstones: w.file.Tombstones, Source: src,
 		HostAddress: w.file.Cluster.HostAddress, PublicURL: w.file.Cluster.PublicURL}
+	return nil
+}
+
+// clean refuses what git does not have, where the file asks for that.
+func (w *workspace) clean() error {
+	if src := w.want.Source; w.file.Settings.RequireCleanGit && (src.GitDirty || src.GitCommit == "") {
+		return fmt.Errorf("%s is not as its last commit has it, and require_clean_git is set: commit it first", w.files[0])
+	}
 	return nil
 }
 

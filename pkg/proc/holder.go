@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -17,8 +18,7 @@ import (
 // Holder says who we are: the hex SHA-256 of this machine's id and this
 // account's uid. The id is that of /etc/machine-id, else of
 // /var/lib/dbus/machine-id. A machine that has neither, such as most
-// containers, gets a random id of its own, kept in the file at own; its folder
-// must be there.
+// containers, gets a random id of its own, kept in the file at own.
 func Holder(own string) (string, error) {
 	return holderOf([]string{"/etc/machine-id", "/var/lib/dbus/machine-id"}, own)
 }
@@ -36,7 +36,11 @@ func holderOf(files []string, own string) (string, error) {
 		return holderID(id), nil
 	}
 	id := rand.Text()
-	if err := durable.WriteFile(own, []byte(id+"\n"), 0o600); err != nil {
+	err := durable.MkdirAll(filepath.Dir(own), 0o700)
+	if err == nil {
+		err = durable.WriteFile(own, []byte(id+"\n"), 0o600)
+	}
+	if err != nil {
 		return "", fmt.Errorf("cannot give this machine an id: %v", err)
 	}
 	return holderID(id), nil

@@ -40,7 +40,7 @@ func TestHolder(t *testing.T) {
 	if _, err := os.Stat(absent); err == nil {
 		t.Error("an id was made up though the machine has one")
 	}
-	if first := of(absent, empty); first != of(absent, empty) || first == of(filepath.Join(dir, "another")) {
+	if first := of(absent, empty); first != of(absent, empty) || first == of(filepath.Join(dir, "not", "yet", "another")) {
 		t.Error("a machine without an id does not keep the one it was given")
 	}
 	if _, err := holderOf([]string{dir}, absent); err == nil {

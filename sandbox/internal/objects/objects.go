@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,10 +56,34 @@ func Ensure(ctx context.Context, config *rest.Config) error {
 			return err
 		}
 	}
+	web, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return fmt.Errorf("cannot make a client: %w", err)
+	}
 	for _, crd := range crds {
 		if err := awaitServed(ctx, client, crd); err != nil {
 			return err
 		}
+	}
+	return awaitSchema(ctx, web, config.Host)
+}
+
+// awaitSchema returns when the API server has published the schema of the custom
+// resources, which comes up to a second after it serves them.
+func awaitSchema(ctx context.Context, client *http.Client, host string) error {
+	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, host+"/openapi/v3/apis/obol.org/v1alpha1", nil)
+		if err != nil {
+			return false, err
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			return false, err
+		}
+		return resp.StatusCode == http.StatusOK, resp.Body.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("the schema of the custom resources is not published: %w", err)
 	}
 	return nil
 }
