@@ -25,7 +25,6 @@ var (
 	configMaps = resource("v1", "ConfigMap")
 	nodes      = resource("v1", "Node")
 	offers     = resource("obol.org/v1alpha1", "ServiceOffer")
-	agents     = resource("obol.org/v1alpha1", "Agent")
 )
 
 func TestRebootKeepsObjectsAndPorts(t *testing.T) {
@@ -35,7 +34,7 @@ func TestRebootKeepsObjectsAndPorts(t *testing.T) {
 	before := s.description()
 	kubeconfig := s.read("kubeconfig.yaml")
 	uid := s.clusterUID()
-	s.makeConfigMap("kept", "value")
+	s.makeConfigMap("kept")
 
 	s.must("down")
 	if pids := s.description().PIDs; len(pids) != 0 {
@@ -74,7 +73,7 @@ func TestWipeMakesANewCluster(t *testing.T) {
 	s.must("up", "--detach")
 	uid := s.clusterUID()
 	kubeconfig := s.read("kubeconfig.yaml")
-	s.makeConfigMap("gone", "value")
+	s.makeConfigMap("gone")
 
 	s.must("wipe")
 	if got := s.clusterUID(); got == uid {
@@ -114,7 +113,7 @@ func TestUpMendsWhatWasKilled(t *testing.T) {
 	t.Parallel()
 	s := newSandbox(t)
 	s.must("up", "--detach")
-	s.makeConfigMap("kept", "value")
+	s.makeConfigMap("kept")
 	if out := s.must("up", "--detach"); !strings.Contains(out, "runs already") {
 		t.Errorf("up on a running sandbox says %q", out)
 	}
@@ -250,7 +249,7 @@ func TestTwoAtOnce(t *testing.T) {
 	if one.clusterUID() == two.clusterUID() {
 		t.Error("two sandboxes are one cluster")
 	}
-	one.makeConfigMap("mine", "value")
+	one.makeConfigMap("mine")
 	if got := two.configMap("mine"); got != "" {
 		t.Errorf("an object of one sandbox is in the other: %q", got)
 	}
@@ -360,12 +359,12 @@ func (s sandbox) clusterUID() string {
 	return string(ns.GetUID())
 }
 
-func (s sandbox) makeConfigMap(name, value string) {
+func (s sandbox) makeConfigMap(name string) {
 	s.Helper()
 	o := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap",
 		"metadata": map[string]any{"name": name},
-		"data":     map[string]any{"key": value},
+		"data":     map[string]any{"key": "value"},
 	}}
 	if _, err := s.client("").Resource(configMaps).Namespace("llm").Create(s.Context(), o, metav1.CreateOptions{}); err != nil {
 		s.Fatal(err)
