@@ -76,12 +76,12 @@ func TestAuditLogHasEveryWrite(t *testing.T) {
 	// Many, because a log that lags does so for a few milliseconds only.
 	for i := range 100 {
 		name := fmt.Sprintf("audited-%d-of-many", i)
-		s.makeConfigMap(name, "value")
+		s.makeConfigMap(name)
 		if got := s.audited("create", name); len(got) != 1 || got[0] != "system:admin 201" {
 			t.Fatalf("the audit log has %q for create %d", got, i)
 		}
 	}
-	s.makeConfigMap("audited", "value")
+	s.makeConfigMap("audited")
 	_, err := s.client("nobody").Resource(configMaps).Namespace("llm").Patch(t.Context(), "audited",
 		"application/merge-patch+json", []byte(`{"data":{"key":"other"}}`), metav1.PatchOptions{})
 	if !apierrors.IsForbidden(err) {
