@@ -45,7 +45,7 @@ func convergeCommand(p process) *cli.Command {
 			if w.accepted() == nil {
 				w.say("nothing accepted here: only tombstones and drains of the offers file are enforced")
 			}
-			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), terse: c.Bool("watch")}
+			k := &keeper{w: w, waitAPI: c.Duration("wait-api")}
 			if c.Bool("watch") {
 				return k.watch(c.Context, c.Duration("interval"))
 			}
@@ -58,7 +58,7 @@ func convergeCommand(p process) *cli.Command {
 type keeper struct {
 	w       *workspace
 	waitAPI time.Duration
-	terse   bool // rounds that do nothing say nothing
+	terse   bool // rounds that do nothing say nothing: those of a watch, after its first
 }
 
 func (k *keeper) once(ctx context.Context) error {
@@ -210,6 +210,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		e.start()
 		_, err = e.carryOut(ctx)
 		e.summarize()
+		k.terse = k.terse || !hostOnly
 		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
 		return err
 	})

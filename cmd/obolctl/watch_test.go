@@ -142,6 +142,18 @@ var (
 	nonblocking = regexp.MustCompile(`(?m)^flags:\t\d*[4-7]\d{3}$`)
 )
 
+// rounds waits until the watch has told of n rounds: of its first, and of those
+// that did something.
+func (w *watching) rounds(n int) {
+	w.t.Helper()
+	eventually(w.t, 10*time.Second, func() string {
+		if told := w.stdout.String(); strings.Count(told, `"event":"summary"`) < n {
+			return fmt.Sprintf("want %d rounds in\n%s", n, told)
+		}
+		return ""
+	})
+}
+
 // stop ends the watch as a person or a unit does, and gives its exit code.
 func (w *watching) stop(sig syscall.Signal) int {
 	w.t.Helper()
@@ -235,7 +247,8 @@ func TestWatchSpacesRestarts(t *testing.T) {
 	o.alone("http://127.0.0.1:1", port)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(1, "--interval", "1h")
-	for _, least := range []time.Duration{0, time.Second, 2 * time.Second} {
+	w.rounds(1) // a round starts whatever it finds dead
+	for i, least := range []time.Duration{0, time.Second, 2 * time.Second} {
 		old := o.record("a0")
 		began := time.Now()
 		kill9(t, old.PID)
@@ -248,6 +261,7 @@ func TestWatchSpacesRestarts(t *testing.T) {
 		if took := time.Since(began); took < least {
 			t.Errorf("it was back after %v, want %v at least", took, least)
 		}
+		w.rounds(2 + i)
 		w.attends(1)
 	}
 	if code := w.stop(syscall.SIGTERM); code != 143 {
@@ -316,7 +330,8 @@ func TestWatchIsIdle(t *testing.T) {
 	o.alone("http://127.0.0.1:1", unusedPorts(t, 3)...)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(3, "--interval", "1h")
-	pid := w.cmd.Process.Pid
+	w.rounds(1)
+	pid, told := w.cmd.Process.Pid, w.stdout.String()
 	before := cpuTime(t, pid)
 	time.Sleep(5 * time.Second) // what is measured is that nothing happens
 	used := cpuTime(t, pid) - before
@@ -324,8 +339,8 @@ func TestWatchIsIdle(t *testing.T) {
 	if used > 100*time.Millisecond {
 		t.Errorf("an idle watch used %v of CPU in 5s", used)
 	}
-	if out := w.stdout.String() + w.stderr.String(); out != "" {
-		t.Errorf("an idle watch says:\n%s", out)
+	if out := w.stdout.String() + w.stderr.String(); out != told {
+		t.Errorf("an idle watch goes on to say:\n%s", out)
 	}
 }
 
