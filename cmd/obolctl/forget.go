@@ -35,7 +35,7 @@ func (w *workspace) forget(ctx context.Context, tx *state.Tx, keys []offer.Key) 
 	set.Specs = slices.DeleteFunc(slices.Clone(old.Specs), func(s resource.Spec) bool { return forgotten[s.Offer] })
 	marks := w.memory.Marks
 	for k := range forgotten {
-		marks = marks.WithoutDrain(k).WithoutMoney(k).WithoutMoved(k)
+		marks = marks.WithoutDrain(k).WithoutMoney(k).WithoutMoved(k).WithoutDeleted(k)
 	}
 	if err := tx.SetMarks(marks); err != nil {
 		return errors.Join(errs, err)

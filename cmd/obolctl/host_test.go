@@ -153,6 +153,46 @@ func TestHostRebooted(t *testing.T) {
 	}
 }
 
+// TestRule01_HalfRemovedFolder leaves of a deleted offer's gateway what a kill
+// in the middle of its removal leaves: the next run takes it away, whatever it is.
+func TestRule01_HalfRemovedFolder(t *testing.T) {
+	t.Parallel()
+	for left, rest := range map[string][]string{"all": {resource.ConfigFile, resource.RecordFile, "gateway.log"}, "a record": {resource.RecordFile}, "a log": {"gateway.log"}, "nothing": {}} {
+		for _, command := range [][]string{{"apply", "--auto-approve"}, {"converge"}} {
+			t.Run(left+" "+command[0], func(t *testing.T) {
+				t.Parallel()
+				o := newOperator(t)
+				o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+				o.must(0, "apply", "--auto-approve")
+				files := map[string][]byte{}
+				for _, name := range rest {
+					data, err := os.ReadFile(o.folder("a0", name))
+					if err != nil {
+						t.Fatal(err)
+					}
+					files[name] = data
+				}
+				o.must(0, "delete", "http.a0", "--auto-approve", "--approve-deletes", "1")
+				if err := os.Mkdir(o.folder("a0"), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				for name, data := range files {
+					if err := os.WriteFile(o.folder("a0", name), data, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				o.must(0, command...)
+				if _, err := os.Stat(o.folder("a0")); err == nil {
+					t.Error("the folder is still there")
+				}
+				if got := o.causes(); len(got) != 0 {
+					t.Errorf("there is still to do: %v", got)
+				}
+			})
+		}
+	}
+}
+
 // TestHungGateway stops a gateway where it stands: it is replaced, and soon.
 func TestHungGateway(t *testing.T) {
 	t.Parallel()

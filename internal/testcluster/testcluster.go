@@ -176,7 +176,7 @@ func (r Request) Writes() bool {
 }
 
 // Mark gives the present place in the audit log, from which [Cluster.Audit]
-// reads.
+// reads. It may be within a line, of a request that is not answered yet.
 func (c *Cluster) Mark(t testing.TB) int64 {
 	t.Helper()
 	info, err := os.Stat(c.audit)
@@ -195,10 +195,16 @@ func (c *Cluster) Audit(t testing.TB, since int64, agent string) []Request {
 		t.Fatal(err)
 	}
 	defer f.Close() //nolint:errcheck // only read
-	if _, err := f.Seek(since, io.SeekStart); err != nil {
-		t.Fatal(err)
+	lines := bufio.NewReader(f)
+	if since > 0 { // from the end of the line that the byte before the mark is in
+		if _, err := f.Seek(since-1, io.SeekStart); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := lines.ReadBytes('\n'); err != nil && !errors.Is(err, io.EOF) {
+			t.Fatal(err)
+		}
 	}
-	requests, err := readAudit(f, agent)
+	requests, err := readAudit(lines, agent)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,9 +236,8 @@ type event struct {
 }
 
 // readAudit reads events up to the last whole line.
-func readAudit(r io.Reader, agent string) ([]Request, error) {
+func readAudit(lines *bufio.Reader, agent string) ([]Request, error) {
 	var out []Request
-	lines := bufio.NewReader(r)
 	for {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {

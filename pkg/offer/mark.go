@@ -41,6 +41,7 @@ type Marks struct {
 	Drains     []Drain         `json:"drains,omitempty"`
 	Money      []MoneyDecision `json:"money,omitempty"`
 	Moved      []Moved         `json:"moved,omitempty"`
+	Deleted    []LiveDeletion  `json:"deleted,omitempty"`
 }
 
 // A Tombstone keeps a deleted offer deleted.
@@ -90,6 +91,14 @@ type Moved struct {
 	Key    Key       `json:"key"`
 	Holder string    `json:"holder"`
 	Since  time.Time `json:"since"`
+}
+
+// A LiveDeletion says that somebody deleted the offer in the cluster, and that
+// nobody has settled yet whether it is to sell again. While it stands, a rebuilt
+// cluster is no reason to make the offer.
+type LiveDeletion struct {
+	Key   Key       `json:"key"`
+	Since time.Time `json:"since"`
 }
 
 // Tombstone finds the tombstone of the offer's name: one of any type holds,
@@ -175,9 +184,20 @@ func (m Marks) WithoutMoved(k Key) Marks {
 	return m
 }
 
+// WithoutDeleted gives the marks without what says that somebody deleted the
+// offer in the cluster.
+func (m Marks) WithoutDeleted(k Key) Marks {
+	m.Deleted = without(m.Deleted, func(d LiveDeletion) bool { return d.Key.SameName(k) })
+	return m
+}
+
 func (t Tombstone) compare(u Tombstone) int { return t.Key.compareName(u.Key) }
 func (d Drain) compare(e Drain) int         { return d.Key.compareName(e.Key) }
 func (v Moved) compare(w Moved) int         { return v.Key.compareName(w.Key) }
+
+func (d LiveDeletion) compare(e LiveDeletion) int {
+	return d.Key.compareName(e.Key)
+}
 
 func (d MoneyDecision) compare(e MoneyDecision) int {
 	return cmp.Or(d.Key.compareName(e.Key), cmp.Compare(d.Path, e.Path))
@@ -234,6 +254,7 @@ func ParseMarks(data []byte) (Marks, error) {
 		Drains:     sorted(f.Drains, Drain.compare),
 		Money:      sorted(f.Money, MoneyDecision.compare),
 		Moved:      sorted(f.Moved, Moved.compare),
+		Deleted:    sorted(f.Deleted, LiveDeletion.compare),
 	}, nil
 }
 

@@ -161,8 +161,8 @@ func tombstone(in Input, s *subject, a Agreement) *offer.Tombstone {
 	return t
 }
 
-// Settled gives the marks after a plan was carried out: drains that ended, and
-// offers that were taken over.
+// Settled gives the marks after a plan was carried out, by what [Step.Settle]
+// says of each step that took hold.
 func Settled(marks offer.Marks, p Plan, outcomes []Outcome) offer.Marks {
 	done := map[resource.ID]map[Action]bool{}
 	for _, o := range outcomes {
@@ -175,14 +175,28 @@ func Settled(marks offer.Marks, p Plan, outcomes []Outcome) offer.Marks {
 	}
 	for _, c := range p.Changes {
 		for _, st := range c.Steps {
-			switch {
-			case !done[st.ID][st.Action] || st.Withheld:
-			case st.Action == Undrain:
-				marks = marks.WithoutDrain(c.Key)
-			case st.Cause == OtherHolder && st.ID.Kind == resource.ServiceOffer:
-				marks = marks.WithoutMoved(c.Key)
+			if done[st.ID][st.Action] && !st.Withheld {
+				marks = st.Settle(marks)
 			}
 		}
+	}
+	return marks
+}
+
+// Settle gives the marks without those of the offer that end when the step has
+// taken hold: its drain, what says that another holder runs it, or that somebody
+// deleted it. Of the step it reads the ID, the action and the cause.
+func (s Step) Settle(marks offer.Marks) offer.Marks {
+	key := offer.Key{Namespace: s.ID.Namespace, Name: s.ID.Name}
+	switch {
+	case s.Action == Undrain: // of a ServiceOffer, or of a standalone offer's gateway
+		return marks.WithoutDrain(key)
+	case s.ID.Kind != resource.ServiceOffer:
+		return marks
+	case s.Cause == OtherHolder:
+		return marks.WithoutMoved(key)
+	case s.Action == Create:
+		return marks.WithoutDeleted(key)
 	}
 	return marks
 }

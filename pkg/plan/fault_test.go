@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,51 @@ func TestDecides(t *testing.T) {
 			},
 			unattended: []string{"stop Gateway/apps/gpu other_holder takeover", "(create ServiceOffer/apps/gpu other_holder takeover)"},
 			auto:       []string{"stop Gateway/apps/gpu other_holder takeover", "(create ServiceOffer/apps/gpu other_holder takeover)"},
+		},
+		"deleted live, then rebuilt": { // a cluster that is new is not a person who says that it sells again
+			event: func(s *site) {
+				delete(s.objects, webID)
+				s.look()
+				s.rebuild()
+				s.declare(web)
+				s.in.Memory.Accepted.Set = *s.in.Want
+			},
+			unattended: []string{"create Namespace/apps cluster_rebuilt restore", "(create ServiceOffer/apps/web deleted_live revive)"},
+			auto:       []string{"create Namespace/apps cluster_rebuilt restore", "(create ServiceOffer/apps/web deleted_live revive)"},
+		},
+		"deleted live, then said to be restored": {
+			event: func(s *site) {
+				delete(s.objects, webID)
+				s.look()
+				lifecycleOf(s, web.Key()).OnLiveDelete = "restore"
+			},
+			unattended: []string{"create ServiceOffer/apps/web deleted_live restore"},
+			auto:       []string{"create ServiceOffer/apps/web deleted_live restore"},
+		},
+		"deleted live, then made again by hand": {
+			event: func(s *site) {
+				was := s.objects[webID]
+				delete(s.objects, webID)
+				s.look()
+				s.objects[webID] = was
+				s.look()
+				s.rebuild()
+				s.declare(web)
+				s.in.Memory.Accepted.Set = *s.in.Want
+			},
+			unattended: []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web cluster_rebuilt restore"},
+			auto:       []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web cluster_rebuilt restore"},
+		},
+		"deleted live, brought back, then rebuilt": {
+			event: func(s *site) {
+				delete(s.objects, webID)
+				s.apply(asked)
+				s.rebuild()
+				s.declare(web)
+				s.in.Memory.Accepted.Set = *s.in.Want
+			},
+			unattended: []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web cluster_rebuilt restore"},
+			auto:       []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web cluster_rebuilt restore"},
 		},
 		"another holder, and no longer declared": {
 			event:      func(s *site) { s.edit(gpuID, held, "bbbbbbbb"); s.declare(web) },
@@ -173,6 +219,12 @@ func TestDecides(t *testing.T) {
 			s.carryOut(p)
 		})
 	}
+}
+
+// lifecycleOf is that of an accepted offer.
+func lifecycleOf(s *site, k offer.Key) *offer.Lifecycle {
+	offers := s.in.Memory.Accepted.Set.Offers
+	return &offers[slices.IndexFunc(offers, func(o offer.Offer) bool { return o.Key() == k })].Lifecycle
 }
 
 // nextOfAll: everything that will not come about by itself says why, and the
@@ -381,7 +433,7 @@ func TestBasis(t *testing.T) {
 		"somebody's label": {set(webID, "metadata.labels.color", "red"), nil},
 		"field":            {set(webID, price, "3"), []string{"ServiceOffer/apps/web"}},
 		"uid":              {func(s *site) { o := *s.objects[webID]; o.UID = "9"; s.objects[webID] = &o }, []string{"ServiceOffer/apps/web"}},
-		"gone":             {func(s *site) { delete(s.objects, webID) }, []string{"ServiceOffer/apps/web"}},
+		"gone":             {func(s *site) { delete(s.objects, webID) }, []string{"ServiceOffer/apps/web", "offers deleted in the cluster"}},
 		"gateway":          {func(s *site) { s.running[gwID].Identity.Instance = "x" }, []string{"Gateway/apps/gpu"}},
 		"configuration":    {func(s *site) { s.running[gwID].Identity.Digest = "x" }, []string{"Gateway/apps/gpu"}},
 		"upstream":         {func(s *site) { s.running[gwID].Healthy = false }, nil},

@@ -105,15 +105,19 @@ func Basis(in Input) map[string]string {
 // basisOfMarks leaves out when somebody first looked: a look that may not write
 // looks for the first time again and again.
 func basisOfMarks(m offer.Marks) map[string]string {
-	money, moved := slices.Clone(m.Money), slices.Clone(m.Moved)
+	money, moved, deleted := slices.Clone(m.Money), slices.Clone(m.Moved), slices.Clone(m.Deleted)
 	for i := range money {
 		money[i].Since = time.Time{}
 	}
 	for i := range moved {
 		moved[i].Since = time.Time{}
 	}
+	for i := range deleted {
+		deleted[i].Since = time.Time{}
+	}
 	return map[string]string{
 		"tombstones": hash(m.Tombstones), "drains": hash(m.Drains), "money decisions": hash(money), "offers of other holders": hash(moved),
+		"offers deleted in the cluster": hash(deleted),
 	}
 }
 

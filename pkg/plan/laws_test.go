@@ -126,6 +126,9 @@ func unattendedMovesNoMoney(t *rapid.T, s *site) {
 		_, drained := marks.Drain(key)
 		_, moved := marks.MovedAway(key)
 		if !lived {
+			if slices.ContainsFunc(s.in.Memory.Marks.Deleted, func(d offer.LiveDeletion) bool { return d.Key.SameName(key) }) {
+				t.Errorf("unattended: %s was made, which somebody had deleted", id)
+			}
 			if open := slices.ContainsFunc(marks.Money, func(m offer.MoneyDecision) bool { return m.Key.SameName(key) }); open || moved {
 				t.Errorf("unattended: %s was made, money decision open %v, held by another %v", id, open, moved)
 			}
@@ -339,6 +342,9 @@ func event(t *rapid.T, s *site) {
 	switch rapid.IntRange(0, 12).Draw(t, "event") {
 	case 0:
 		delete(s.objects, id)
+		if rapid.Bool().Draw(t, "looked") {
+			s.look()
+		}
 	case 1:
 		if g != nil && g.State == resource.GatewayRunning {
 			s.kill(g)

@@ -64,6 +64,8 @@ func (p *planner) missing(s *subject, id resource.ID) (Cause, Class, string) {
 		return Declared, Config, "declared and never applied"
 	case !was && id.Kind != resource.Namespace:
 		return FileChanged, Config, "needed since the file changed"
+	case s.gone != nil && id.Kind != resource.Namespace && s.accepted.Lifecycle.OnLiveDelete != "restore": // whatever became of the cluster since
+		return DeletedLive, Revive, deletedWhy
 	case p.rebuilt:
 		return ClusterRebuilt, Restore, "the cluster was rebuilt"
 	case p.rolledBack:
@@ -90,7 +92,7 @@ func (p *planner) lost(s *subject, id resource.ID) (Cause, Class, string) {
 	case s.accepted.Lifecycle.OnLiveDelete == "restore":
 		return DeletedLive, Restore, "was deleted in the cluster; on_live_delete is restore"
 	}
-	return DeletedLive, Revive, "was deleted in the cluster, not by this tool"
+	return DeletedLive, Revive, deletedWhy
 }
 
 // strange completes a step on a present object that is not ours to change, and
@@ -328,6 +330,8 @@ func (p *planner) place(s *subject) resource.Place {
 func (p *planner) elsewhere(s *subject) bool {
 	return p.otherCluster && p.Policy.withholds(s.key, Step{Action: TakeOver, Class: Takeover, Cause: OtherCluster})
 }
+
+const deletedWhy = "was deleted in the cluster, not by this tool"
 
 // whys say for people what brought a field's difference about.
 var whys = map[Cause]string{

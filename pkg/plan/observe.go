@@ -9,7 +9,7 @@ import (
 
 // Observe gives the marks with what a look adds to them: drains that another
 // tool set, money decisions that opened or were settled, offers that another
-// holder runs. Observation never undrains, undeletes, or takes a live value
+// holder runs or that somebody deleted. Observation never undrains, undeletes, or takes a live value
 // for an accepted one.
 func Observe(in Input) offer.Marks {
 	p := newPlanner(in)
@@ -26,8 +26,12 @@ func Observe(in Input) offer.Marks {
 // observe gives the marks of one slot with what was seen of it.
 func (p *planner) observe(s *subject) slotMarks {
 	marks := s.slotMarks
-	seen := p.World.Seen[s.id(resource.ServiceOffer)]
+	sold := s.id(resource.ServiceOffer)
+	seen := p.World.Seen[sold]
 	obj := seen.Object
+	if seen.Presence == resource.Absent && s.tomb == nil && p.deletedLive(s, sold) && marks.gone == nil {
+		marks.gone = &offer.LiveDeletion{Key: s.key, Since: p.Now.UTC()}
+	}
 	if seen.Presence != resource.Present || obj.Going || obj.Label(resource.SiteLabel) != p.Site {
 		return marks
 	}
@@ -37,7 +41,7 @@ func (p *planner) observe(s *subject) slotMarks {
 		}
 		return marks
 	}
-	marks.moved = nil
+	marks.moved, marks.gone = nil, nil
 	if s.tomb != nil {
 		return marks
 	}
@@ -46,6 +50,16 @@ func (p *planner) observe(s *subject) slotMarks {
 	}
 	marks.money = p.moneyDecisions(s, obj)
 	return marks
+}
+
+// deletedLive reports whether an accepted offer that is absent was taken away by
+// somebody, so that a person is to say whether it sells again.
+func (p *planner) deletedLive(s *subject, sold resource.ID) bool {
+	if _, was := s.was[sold]; !was {
+		return false
+	}
+	cause, class, _ := p.missing(s, sold)
+	return cause == DeletedLive && class == Revive
 }
 
 // newDrain makes a mark of a live drain that nobody remembers; nil when the

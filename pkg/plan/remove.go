@@ -83,7 +83,7 @@ func (p *planner) removing(s *subject, seen resource.Sighting, known bool, step 
 		return known
 	case resource.Absent:
 		step.Why += "; its files are left"
-		return step.ID.Kind == resource.GatewayKind && seen.Gateway != nil && (seen.Gateway.Config != nil || seen.Gateway.Record != nil)
+		return seen.Gateway != nil
 	case resource.Present:
 	}
 	return p.removable(s, step.ID, seen, step)
@@ -146,8 +146,10 @@ func (p *planner) leftovers(s *subject) []Step {
 			step.Class, step.Cause, step.Why = Restore, Crashed, "an interrupted run has not removed it"
 		}
 		switch {
-		case seen.Presence == resource.Absent:
+		case seen.Presence == resource.Absent && seen.Gateway == nil:
 			continue
+		case seen.Presence == resource.Absent:
+			step.Why += "; its files are left"
 		case seen.Presence == resource.Unknown:
 			step = step.blocked(Unknown, Restore, unseen(seen))
 		case !p.removable(s, id, seen, &step):

@@ -42,6 +42,7 @@ type slotMarks struct {
 	drain *offer.Drain
 	money []offer.MoneyDecision
 	moved *offer.Moved
+	gone  *offer.LiveDeletion
 }
 
 // addTo adds them to marks. Slots that come in order leave the marks sorted.
@@ -55,6 +56,9 @@ func (m slotMarks) addTo(marks *offer.Marks) {
 	marks.Money = append(marks.Money, m.money...)
 	if m.moved != nil {
 		marks.Moved = append(marks.Moved, *m.moved)
+	}
+	if m.gone != nil {
+		marks.Deleted = append(marks.Deleted, *m.gone)
 	}
 }
 
@@ -118,6 +122,9 @@ func addMarks(m offer.Marks, at func(offer.Key) *subject) {
 	}
 	for i := range m.Moved {
 		at(m.Moved[i].Key).moved = &m.Moved[i]
+	}
+	for i := range m.Deleted {
+		at(m.Deleted[i].Key).gone = &m.Deleted[i]
 	}
 }
 

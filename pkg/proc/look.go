@@ -157,7 +157,7 @@ func (g *glance) lost() []resource.ID {
 	return out
 }
 
-// removed reports whether a gateway's configuration is gone.
+// removed reports whether a gateway's configuration, or its folder, is gone.
 func removed(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist)
@@ -186,11 +186,14 @@ func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
 	}
 	dir := g.s.folder(id)
 	seen := g.process(ctx, dir)
+	if seen.Presence == resource.Unknown {
+		return seen
+	}
+	if seen.Gateway == nil && !removed(dir) { // a start or a removal was cut short, or its record was lost
+		seen.Gateway = &resource.Running{State: resource.GatewayStopped, Supervisor: supervisor}
+	}
 	var cfg resource.Gateway
-	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil && seen.Presence != resource.Unknown {
-		if seen.Gateway == nil { // a start was cut short, or its record was lost
-			seen.Gateway = &resource.Running{State: resource.GatewayStopped, Supervisor: supervisor}
-		}
+	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil && seen.Gateway != nil {
 		seen.Gateway.Config = &cfg
 	}
 	return seen

@@ -28,7 +28,7 @@ type Sighting struct {
 	Refused  string // why what is wanted cannot be applied there, for people; empty when nobody asked
 
 	Object  *Object  // when Present, in the cluster
-	Gateway *Running // on the host: when Present, and when Absent what its record says of its end
+	Gateway *Running // on the host: when Present, and when Absent what is left of it
 }
 
 // An Object is a present object of the cluster.
@@ -86,8 +86,9 @@ const (
 	GatewayUnknown      GatewayState = "unknown"
 )
 
-// A Running is what was seen of a gateway. With Presence Absent only Last and
-// Record tell anything: how it ended, and what had been started.
+// A Running is what was seen of a gateway. With Presence Absent it is what is
+// left of one: Last tells how it ended, Record what had been started, Config
+// what it was to run with; nil when nothing is left, not even its folder.
 type Running struct {
 	State        GatewayState
 	Supervisor   string // detached or systemd

@@ -45,7 +45,7 @@ func (j *Journal) Begin(changes []plan.Change) error {
 	b := &beginning{Version: version, Run: j.tx.rec.Run + 1}
 	for _, c := range changes {
 		for _, s := range c.Steps {
-			b.Steps = append(b.Steps, intent{ID: name(s.ID), Action: s.Action, Unmark: s.Terms.Unmark})
+			b.Steps = append(b.Steps, intent{ID: name(s.ID), Action: s.Action, Cause: s.Cause, Unmark: s.Terms.Unmark})
 		}
 	}
 	if err := j.write(entry{Begin: b}); err != nil {

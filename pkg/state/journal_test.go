@@ -13,9 +13,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/obolctl/obolctl/pkg/apply"
 	"github.com/obolctl/obolctl/pkg/apply/applytest"
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
@@ -214,6 +216,50 @@ func TestJournalIsFoldedInOnce(t *testing.T) {
 	must(t, lock(t, s).Close())
 	if got := memory(t, s).Made; len(got) != 0 {
 		t.Errorf("made after the next lock = %v", got)
+	}
+}
+
+func sale(name string) resource.ID {
+	return resource.ID{Kind: resource.ServiceOffer, Namespace: "apps", Name: name}
+}
+
+// TestRule02_JournalSettlesMarks ends steps that a person agreed to, and is
+// killed before the marks are written: what these steps ended does not come back.
+func TestRule02_JournalSettlesMarks(t *testing.T) {
+	t.Parallel()
+	mark := offer.Marks{
+		Drains:  []offer.Drain{{Key: offer.Key{Namespace: "apps", Name: "failed"}}, {Key: offer.Key{Namespace: "apps", Name: "open"}}, {Key: offer.Key{Namespace: "apps", Name: "web"}}},
+		Deleted: []offer.LiveDeletion{{Key: offer.Key{Namespace: "apps", Name: "back"}}, {Key: offer.Key{Namespace: "apps", Name: "web"}}},
+		Moved:   []offer.Moved{{Key: offer.Key{Namespace: "apps", Name: "ours"}}},
+	}
+	want := mark
+	want.Drains, want.Deleted, want.Moved = mark.Drains[:2], mark.Deleted[1:], nil
+	s := openSite(t, t.TempDir())
+	tx := lock(t, s)
+	must(t, tx.SetMarks(mark))
+	j := tx.Journal()
+	must(t, j.Begin([]plan.Change{{Steps: []plan.Step{
+		{ID: sale("failed"), Action: plan.Undrain},
+		{ID: sale("open"), Action: plan.Undrain},
+		{ID: sale("web"), Action: plan.Undrain},
+		{ID: sale("back"), Action: plan.Create},
+		{ID: sale("ours"), Action: plan.TakeOver, Cause: plan.OtherHolder},
+	}}}))
+	must(t, j.End(plan.Outcome{ID: sale("failed"), Err: errors.New("refused")}))
+	for _, name := range []string{"web", "back", "ours"} {
+		must(t, j.End(seen(sale(name), "u1")))
+	}
+	must(t, tx.Close())
+	for _, when := range []string{"left", "after the next lock", "after one more"} {
+		if diff := cmp.Diff(want, memory(t, s).Marks, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%s: marks (-want +got):\n%s", when, diff)
+		}
+		must(t, lock(t, s).Close())
+	}
+	tx = lock(t, s)
+	must(t, tx.SetMarks(mark), tx.Close())
+	if diff := cmp.Diff(mark, memory(t, s).Marks); diff != "" {
+		t.Errorf("marks of a later day are settled by an old run (-want +got):\n%s", diff)
 	}
 }
 

@@ -217,6 +217,15 @@ func (t *Tx) prepare(c Claim) error {
 	t.journal = &Journal{tx: t}
 	rec := t.rec.clone()
 	left.foldInto(&rec)
+	if left.number != 0 {
+		marks, err := t.site.marks()
+		if err != nil {
+			return err
+		}
+		if err := t.SetMarks(left.settle(t.rec, marks)); err != nil {
+			return err
+		}
+	}
 	if err := t.save(rec); err != nil || left.number == 0 {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -32,6 +33,7 @@ type beginning struct {
 type intent struct {
 	ID     name        `json:"id"`
 	Action plan.Action `json:"action"`
+	Cause  plan.Cause  `json:"cause,omitempty"`
 	Unmark bool        `json:"unmark,omitempty"`
 }
 
@@ -107,6 +109,20 @@ func (r run) foldInto(rec *record) {
 		}
 	}
 	rec.Unfinished = r.unfinished(rec.Unfinished)
+}
+
+// settle gives the marks without those that ended with the steps of the run,
+// unless the record knows the run already.
+func (r run) settle(rec record, marks offer.Marks) offer.Marks {
+	if r.number <= rec.Run {
+		return marks
+	}
+	for _, e := range r.ends {
+		if e.how.Error == "" {
+			marks = plan.Step{ID: resource.ID(e.step.ID), Action: e.step.Action, Cause: e.step.Cause}.Settle(marks)
+		}
+	}
+	return marks
 }
 
 // unfinished gives what earlier runs left unfinished and this one did not

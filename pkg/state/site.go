@@ -127,12 +127,15 @@ func (s *Site) path(elem ...string) string {
 // Memory reads what the site remembers, what a killed run made included. A site
 // that never ran remembers nothing.
 func (s *Site) Memory() (plan.Memory, error) {
-	rec, recErr := s.folded()
+	left, leftErr := s.readJournal() // first: later, a run that ends in between would be missed
+	rec, recErr := s.record()
 	accepted, acceptedErr := s.newest()
 	marks, marksErr := s.marks()
-	if err := errors.Join(recErr, acceptedErr, marksErr); err != nil {
+	if err := errors.Join(leftErr, recErr, acceptedErr, marksErr); err != nil {
 		return plan.Memory{}, err
 	}
+	marks = left.settle(rec, marks)
+	left.foldInto(&rec)
 	made := make(map[resource.ID]string, len(rec.Made))
 	for id, uid := range rec.Made {
 		made[resource.ID(id)] = uid
@@ -198,21 +201,6 @@ func (s *Site) record() (record, error) {
 	case found && rec.Site != s.name:
 		return record{}, fmt.Errorf("%q holds the state of site %q, not of %q: a site's folder cannot be renamed or copied", s.path(siteFile), rec.Site, s.name)
 	}
-	return rec, nil
-}
-
-// folded is the record with what the journal adds. The journal is read first:
-// the other way around, a run that ends in between would be missed.
-func (s *Site) folded() (record, error) {
-	left, err := s.readJournal()
-	if err != nil {
-		return record{}, err
-	}
-	rec, err := s.record()
-	if err != nil {
-		return record{}, err
-	}
-	left.foldInto(&rec)
 	return rec, nil
 }
 

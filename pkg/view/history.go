@@ -118,6 +118,9 @@ func State(w io.Writer, folder string, m plan.Memory, s Style) error {
 	for _, v := range m.Marks.Moved {
 		p.fact("moved", v.Key.String()+" to holder "+and(v.Holder, s.ago(v.Since)))
 	}
+	for _, d := range m.Marks.Deleted {
+		p.fact("deleted", d.Key.String()+" in the cluster, not by this tool, "+s.ago(d.Since))
+	}
 	return p.to(w)
 }
 
