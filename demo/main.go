@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -19,7 +20,7 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == modelServerCommand {
 		exit(serveModels(ctx, os.Stdout))
 	}
-	exit(run(ctx, os.Getenv("KEEP") != ""))
+	exit(run(ctx, !slices.Contains([]string{"", "0"}, os.Getenv("KEEP"))))
 }
 
 func exit(err error) {

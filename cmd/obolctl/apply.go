@@ -109,7 +109,8 @@ func (w *workspace) stillAgreed(ctx context.Context, r request, in plan.Input, p
 // agree shows the plan and settles how much of it may happen: with somebody
 // there by asking, otherwise by what the command line approves.
 func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *plan.Plan) error {
-	if unasked := r.policy.Mode == plan.AutoApprove; !w.json && !(w.quiet && unasked) {
+	silent := w.quiet && r.policy.Mode == plan.AutoApprove || settled(*pl) && len(pl.Changes) == 0 && len(pl.Notes) == 0 // the run's last line says it
+	if !w.json && !silent {
 		if err := w.showPlan(*pl, in.Now); err != nil {
 			return err
 		}

@@ -447,9 +447,10 @@ func TestTwoVersions(t *testing.T) {
 	}
 }
 
-// TestDiskFull keeps the state on a file system without room. What was there
-// stays whole, the error says what is the matter, and once there is room the
-// same apply goes through.
+// TestDiskFull keeps the state on a file system without room, then with a page
+// more at a time: wherever an apply runs out of it, what was there stays whole,
+// the error says what is the matter, and with enough room the same apply goes
+// through.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -475,21 +476,33 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal("the disk is not full")
 	}
 	o.alone("http://127.0.0.1:1", ports...)
-	r := o.must(1, "apply", "--auto-approve")
-	if !strings.Contains(strings.Join(strings.Fields(r.stderr), " "), "no space left on device") {
-		t.Errorf("the error does not name the cause: %s", r)
-	}
-	if after := o.must(0, "state", "show", "--json").stdout; after != before {
-		t.Errorf("a full disk changed the state from %s to %s", before, after)
-	}
-	if answers(ports[0]) == 0 || answers(ports[1]) != 0 {
-		t.Error("something was started or stopped")
-	}
-	if err := os.Remove(filler); err != nil {
+	info, err := os.Stat(filler)
+	if err != nil {
 		t.Fatal(err)
 	}
-	o.must(0, "apply", "--auto-approve")
-	if answers(ports[1]) == 0 {
+	short := 0
+	for room := info.Size(); ; room -= int64(os.Getpagesize()) {
+		if err := os.Truncate(filler, room); err != nil {
+			t.Fatal(err)
+		}
+		r := o.run("apply", "--auto-approve")
+		after := o.must(0, "state", "show", "--json").stdout
+		if answers(ports[0]) == 0 {
+			t.Fatalf("what ran was stopped by %s", r)
+		}
+		if r.code == 0 {
+			break
+		}
+		if r.code != 1 || !strings.Contains(strings.Join(strings.Fields(r.stdout+r.stderr), " "), "no space left on device") {
+			t.Fatalf("the error does not name the cause: %s", r)
+		}
+		if short == 0 && (after != before || answers(ports[1]) != 0) {
+			t.Errorf("a full disk changed the state from %s to %s", before, after)
+		}
+		short++
+	}
+	t.Logf("%d applies fell short", short)
+	if short < 3 || answers(ports[1]) == 0 {
 		t.Error("it does not run once there is room")
 	}
 }

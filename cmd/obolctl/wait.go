@@ -17,8 +17,8 @@ import (
 const sellPoll = time.Second
 
 // waitSellable waits until what should sell is sellable, at most for limit, and
-// counts what still does not. Where nothing reconciles the offers it says so
-// and does not wait.
+// counts what still does not. Where nothing reconciles the offers it does not
+// wait, and says so after a run that did something.
 func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 	waiting := r.sellers()
 	if len(waiting) == 0 {
@@ -29,7 +29,9 @@ func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 		if c == resource.Unknown {
 			why = "whether something reconciles the offers in this cluster could not be seen"
 		}
-		r.w.say("%s: not waiting for them", why)
+		if len(r.outcomes) > 0 {
+			r.w.say("%s: not waiting for them", why)
+		}
 		return
 	}
 	ctx, stop := context.WithTimeout(ctx, limit)

@@ -105,17 +105,11 @@ func (set *Set) keep(s *subject, acc *Accepted) {
 // accept takes the declared offer, with an agent's wallet pinned: another one
 // than before only where that was agreed to.
 func (set *Set) accept(p *planner, s *subject, steps []Step) {
-	o := *s.declared
 	w := p.wallet(s)
 	if w.changed != "" && slices.ContainsFunc(steps, func(st Step) bool { return st.Cause == AgentWallet && st.Withheld }) {
 		w.payTo = w.pinned
 	}
-	if w.payTo != "" {
-		first := o.Payments[0]
-		first.PayTo = w.payTo
-		o.Payments = append([]offer.Payment{first}, o.Payments[1:]...)
-	}
-	set.Offers = append(set.Offers, o)
+	set.Offers = append(set.Offers, *w.pays(s.declared))
 	for _, spec := range s.want {
 		if w.payTo != "" && spec.ID.Kind == resource.ServiceOffer {
 			spec.Object = resource.Set(spec.Object, payToPath, w.payTo)

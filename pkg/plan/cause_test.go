@@ -356,7 +356,9 @@ func TestRule05_Wallets(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.declare(agentOffer())
-			s.apply(auto)
+			if got := s.apply(auto).Changes[0].Offer.Payments[0].PayTo; got != wallet {
+				t.Fatalf("the plan tells of pay-to %q, want the agent's wallet", got)
+			}
 			if got, _ := resource.Lookup(s.objects[agentID].Content, "spec.payment.payTo"); got != wallet {
 				t.Fatalf("the offer pays %v, want the agent's wallet", got)
 			}

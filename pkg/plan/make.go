@@ -294,7 +294,7 @@ func weightiest(steps []Step) Step {
 // change makes one change of steps.
 func (p *planner) change(s *subject, steps []Step) Change {
 	top := weightiest(steps)
-	c := Change{Key: s.key, Address: s.address, Offer: s.offer(), Action: top.Action, Class: top.Class, Cause: top.Cause,
+	c := Change{Key: s.key, Address: s.address, Offer: p.wallet(s).pays(s.offer()), Action: top.Action, Class: top.Class, Cause: top.Cause,
 		Why: top.Why, Withheld: top.Withheld, Steps: steps}
 	switch {
 	case s.buried != nil:

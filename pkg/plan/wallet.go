@@ -2,8 +2,10 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -46,6 +48,18 @@ func (p *planner) wallet(s *subject) wallet {
 		w.changed = fmt.Sprintf("agent %s has wallet %s now, and %s was agreed to", name, seen.Address, w.pinned)
 	}
 	return w
+}
+
+// pays gives the declared offer with the wallet as what it pays to, where that
+// is left to the agent and known.
+func (w wallet) pays(declared *offer.Offer) *offer.Offer {
+	if w.payTo == "" {
+		return declared
+	}
+	o := *declared
+	o.Payments = slices.Clone(o.Payments)
+	o.Payments[0].PayTo = w.payTo
+	return &o
 }
 
 // stranded says what keeps the agent from having a wallet that can be paid.

@@ -122,7 +122,7 @@ func (p *page) summary(s Summary, verb string) {
 		return
 	}
 	if idle && s.Writes == 0 && !s.Incomplete {
-		p.flow(0, span{text: "Nothing to do (0 writes).", tone: good})
+		p.flow(0, span{text: "Nothing to do: " + accepted(s.Unchanged) + " (0 writes).", tone: good})
 		return
 	}
 	rest := slices.Concat([]string{number(s.Failed) + " failed"}, some(s.Blocked, "blocked"), some(s.Withheld, "withheld"))
