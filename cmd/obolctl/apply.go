@@ -109,8 +109,7 @@ func (w *workspace) stillAgreed(ctx context.Context, r request, in plan.Input, p
 // agree shows the plan and settles how much of it may happen: with somebody
 // there by asking, otherwise by what the command line approves.
 func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *plan.Plan) error {
-	silent := w.quiet && r.policy.Mode == plan.AutoApprove || settled(*pl) && len(pl.Changes) == 0 && len(pl.Notes) == 0 // the run's last line says it
-	if !w.json && !silent {
+	if w.tells(*pl, r.policy.Mode) {
 		if err := w.showPlan(*pl, in.Now); err != nil {
 			return err
 		}
@@ -140,6 +139,13 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 		return errDeclined
 	}
 	return nil
+}
+
+// tells reports whether the plan is to be shown before it is carried out. That
+// there is nothing to do, the run's last line says.
+func (w *workspace) tells(p plan.Plan, mode plan.Mode) bool {
+	unheard := w.json || w.quiet && mode == plan.AutoApprove
+	return !unheard && !(settled(p) && len(p.Changes) == 0 && len(p.Notes) == 0)
 }
 
 // askNumber asks how many offers go away, where they are many.

@@ -51,9 +51,9 @@ func (p *planner) wallet(s *subject) wallet {
 }
 
 // pays gives the declared offer with the wallet as what it pays to, where that
-// is left to the agent and known.
+// is left to the agent and known: offline, words stand for it.
 func (w wallet) pays(declared *offer.Offer) *offer.Offer {
-	if w.payTo == "" {
+	if !strings.HasPrefix(w.payTo, "0x") {
 		return declared
 	}
 	o := *declared
