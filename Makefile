@@ -33,7 +33,6 @@ test:
 	@$(MAKE) --no-print-directory format tidy vet
 	@$(MAKE) --no-print-directory -j2 lint build sandbox
 	@$(MAKE) --no-print-directory docs-check race sandbox-test demo
-	@$(MAKE) --no-print-directory fuzz FUZZTIME=10s
 
 check: format vet lint unit
 

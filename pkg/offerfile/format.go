@@ -2,6 +2,7 @@ package offerfile
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
@@ -12,7 +13,8 @@ import (
 // spaces for each level, aligned equals signs, at most one empty line in a row,
 // none at the start of a file or block nor at the end of one, and a newline at
 // the end of the file. Formatting twice changes nothing more. A file that is no
-// HCL is reported and not formatted.
+// HCL is reported and not formatted; of one that says nothing meaningful, such
+// as 0 .0, only the empty lines are touched.
 func Format(name string, src []byte) ([]byte, Diagnostics) {
 	l := newLog()
 	file, diags := hclsyntax.ParseConfig(src, name, hcl.InitialPos)
@@ -21,16 +23,26 @@ func Format(name string, src []byte) ([]byte, Diagnostics) {
 	if diags.HasErrors() {
 		return nil, l.result()
 	}
-	out := hclwrite.Format(squeeze(name, src))
+	out := squeeze(name, src)
 	// Alignment is by runs of lines, which taking lines away can join.
-	for range 3 {
+	for range 4 {
 		again := hclwrite.Format(out)
-		if bytes.Equal(again, out) {
+		if bytes.Equal(again, out) || !sameTokens(again, out) {
 			break
 		}
 		out = again
 	}
 	return out, l.result()
+}
+
+// sameTokens reports whether two sources have the same tokens, but for where
+// they stand and the space at the end of comments.
+func sameTokens(a, b []byte) bool {
+	left, _ := hclsyntax.LexConfig(a, "", hcl.InitialPos)
+	right, _ := hclsyntax.LexConfig(b, "", hcl.InitialPos)
+	return slices.EqualFunc(left, right, func(s, t hclsyntax.Token) bool {
+		return s.Type == t.Type && bytes.Equal(bytes.TrimSpace(s.Bytes), bytes.TrimSpace(t.Bytes))
+	})
 }
 
 // squeeze takes needless empty lines away. It works on tokens, so the inside
