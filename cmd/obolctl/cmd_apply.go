@@ -58,6 +58,8 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 	switch {
 	case c.NArg() == 1 && r.policy.TakeOver:
 		return nil, misuse("--take-over is asked about, and a plan file is not: apply the offers file")
+	case c.NArg() == 1 && given(c, "target", "accepted", "approve", "approve-deletes", "source-moved") != "":
+		return nil, misuse("--%s was settled when the plan was saved: plan again with it, or apply the offers file", given(c, "target", "accepted", "approve", "approve-deletes", "source-moved"))
 	case c.NArg() == 1:
 		f, err := readPlan(c.Args().First())
 		if err != nil {
@@ -88,6 +90,16 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 	}
 	r.policy.Targets, err = w.targets(c.StringSlice("target"))
 	return w, err
+}
+
+// given is the first of the flags that was given; "" when none was.
+func given(c *cli.Context, flags ...string) string {
+	for _, f := range flags {
+		if c.IsSet(f) {
+			return f
+		}
+	}
+	return ""
 }
 
 // requestOf reads the flags of apply, delete and undelete.

@@ -185,7 +185,7 @@ func addresses(p process, command string, given map[string]string) []string {
 	var out []string
 	for a, yes := range known {
 		if yes && a.Label != "" {
-			out = append(out, typed(a))
+			out = append(out, completed(a))
 		}
 	}
 	slices.Sort(out)
@@ -212,14 +212,11 @@ func memoryOf(dir, site string) plan.Memory {
 	return m
 }
 
-// typed is an address without brackets and quotes, which shells eat, where it
-// can do without.
-func typed(a offer.Address) string {
-	if a.Keyed {
-		dotted := string(a.Type) + "." + a.Label + "." + a.Key
-		if b, err := offer.ParseAddress(dotted); err == nil && b == a && !strings.ContainsAny(a.Key, " $\\'*?;&|<>()`~#") {
-			return dotted
-		}
+// completed gives an address as a shell completes it: the shell itself quotes
+// what needs it.
+func completed(a offer.Address) string {
+	if t := a.Typed(); !strings.HasPrefix(t, "'") {
+		return t
 	}
 	return a.String()
 }

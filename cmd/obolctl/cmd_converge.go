@@ -148,23 +148,42 @@ func (k *keeper) WaitAPI(ctx context.Context) error {
 		return nil
 	}
 	path, name := k.w.chooseCluster(memory, file)
-	client, err := kube.Open(kube.Config{Kubeconfig: path, Context: name, Version: version})
-	if err != nil {
-		return err
-	}
 	limited, stop := context.WithTimeout(ctx, k.waitAPI)
 	defer stop()
 	var last error
-	err = client.WaitAPI(limited, func(err error) {
+	tell := func(err error) {
 		if last == nil {
 			k.w.say("%v: waiting for the API server, for up to %s", err, short(k.waitAPI))
 		}
 		last = err
-	})
+	}
+	client, err := openWhenThere(limited, kube.Config{Kubeconfig: path, Context: name, Version: version}, tell)
+	if err == nil {
+		err = client.WaitAPI(limited, tell)
+	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
 	}
 	return err
+}
+
+// openWhenThere opens the cluster, and waits for a kubeconfig that cannot be used
+// yet: at boot the cluster's own start may write it.
+func openWhenThere(ctx context.Context, cfg kube.Config, tell func(error)) (*kube.Client, error) {
+	tick := time.NewTicker(time.Second / 2)
+	defer tick.Stop()
+	for {
+		client, err := kube.Open(cfg)
+		if err == nil {
+			return client, nil
+		}
+		tell(err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-tick.C:
+		}
+	}
 }
 
 // StartGateways keeps the contract of converge.Site.

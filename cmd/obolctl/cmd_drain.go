@@ -131,13 +131,10 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 		if !drained {
 			d = offer.Drain{Key: k, Origin: offer.FromCommand, All: c.Bool("all"), At: time.Now().UTC().Truncate(time.Second)}
 		}
-		d.By, d.Grace = w.user(), c.Duration("grace")
-		if c.Bool("now") {
-			d.Grace = max(0, time.Since(d.At).Truncate(time.Second))
-			if !drained {
-				d.Grace = 0
-			}
+		if d, err = drainUntil(c, d, drained); err != nil {
+			return until, fmt.Errorf("%s: %w", w.addressOf(k), err)
 		}
+		d.By = w.user()
 		if c.IsSet("reason") {
 			d.Reason = c.String("reason")
 		}
@@ -157,33 +154,67 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 	return until, w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
 }
 
+// drainUntil gives the drain the grace that was asked for. One that is set
+// already keeps its own unless another is named, and one that is over stays over:
+// only undrain sells again.
+func drainUntil(c *cli.Context, d offer.Drain, set bool) (offer.Drain, error) {
+	passed := max(0, time.Since(d.At).Truncate(time.Second))
+	switch {
+	case c.Bool("now") && !set:
+		d.Grace = 0
+	case c.Bool("now"):
+		d.Grace = min(d.Grace, passed)
+	case !set:
+		d.Grace = c.Duration("grace")
+	case c.IsSet("grace") && c.Duration("grace") > d.Grace && passed >= d.Grace:
+		return d, errors.New("it is drained already, and its grace is over; to sell again: undrain")
+	case c.IsSet("grace"):
+		d.Grace = c.Duration("grace")
+	}
+	return d, nil
+}
+
 // enforce carries out those steps of an unattended plan that f picks. What
-// could not be seen is an error: the mark stands, and the next run enforces it.
+// cannot be done is an error: the mark stands, and the next run enforces it.
 func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, policy plan.Policy, pick func(plan.Step) bool) error {
 	in, pl, err := w.makePlan(ctx, policy, false)
 	if err != nil {
 		return err
 	}
-	var blocked error
-	for _, c := range pl.Changes {
-		for _, s := range c.Steps {
-			if s.Action == plan.Block && s.ID.Kind == resource.ServiceOffer {
-				blocked = errors.Join(blocked, fmt.Errorf("%s: %s; it is remembered, and enforced by the next converge", s.ID, s.Why))
-			}
-		}
-	}
+	open := unenforced(pl, pick)
 	pl = only(pl, pick)
 	run := w.execute(tx, command, in, pl)
 	run.start()
 	failed, err := run.carryOut(ctx)
 	run.summarize()
-	if err = errors.Join(err, blocked); err != nil {
+	if err = errors.Join(err, open); err != nil {
 		return err
 	}
 	if failed {
 		return exitError{code: exitFailed}
 	}
 	return nil
+}
+
+// unenforced tells of what stops and starts a sale and cannot be done: it could
+// not be seen, or it is withheld.
+func unenforced(p plan.Plan, pick func(plan.Step) bool) error {
+	var errs error
+	for _, c := range p.Changes {
+		sells := resource.ServiceOffer
+		if c.Offer != nil && c.Offer.Standalone {
+			sells = resource.GatewayKind
+		}
+		for _, s := range c.Steps {
+			switch {
+			case s.Action == plan.Block && s.ID.Kind == sells:
+				errs = errors.Join(errs, fmt.Errorf("%s: %s; what is remembered is enforced by the next converge", s.ID, s.Why))
+			case s.Withheld && pick(s):
+				errs = errors.Join(errs, fmt.Errorf("%s stays as it is: %s", s.ID, s.Why))
+			}
+		}
+	}
+	return errs
 }
 
 // only keeps the steps of a plan that f picks and the policy lets happen.

@@ -120,7 +120,7 @@ func stateCommand(p process) *cli.Command {
 			if !locked {
 				return w.answer("The lock is free.\n", map[string]any{"locked": false})
 			}
-			return fmt.Errorf("process %d (%s) holds the lock since %s: let it finish, or end it", claim.PID, claim.Command, claim.Since.Format(time.RFC3339))
+			return fmt.Errorf("%v: let it finish, or end it", &state.LockedError{Site: w.site.Name(), Claim: claim})
 		},
 	}
 	return &cli.Command{Name: "state", Usage: "the site's memory", Subcommands: []*cli.Command{show, path, unlock}}

@@ -523,3 +523,85 @@ func TestDeletedWithoutCluster(t *testing.T) {
 	o.must(0, "apply", "--auto-approve")
 	o.must(0, "converge", "--wait-api", "5s")
 }
+
+// TestRule02_EndedDrainStaysEnded drains an offer once more whose drain is over:
+// it sells again by undrain only.
+func TestRule02_EndedDrainStaysEnded(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	port := unusedPorts(t, 1)[0]
+	o.alone("http://127.0.0.1:1", port)
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "drain", "http.a0", "--now")
+	ended := o.must(0, "state", "show", "--json").stdout
+	for code, args := range map[int][]string{0: {"--reason", "again"}, 1: {"--grace", "2h"}} {
+		o.must(code, append([]string{"drain", "http.a0"}, args...)...)
+	}
+	o.must(0, "drain", "http.a0", "--now")
+	after := o.must(0, "state", "show", "--json").stdout
+	if got, want := graceOf(t, after), graceOf(t, ended); got != want {
+		t.Errorf("its grace is %v, and was %v", got, want)
+	}
+	o.must(0, "restart", "http.a0")
+	if got := statusOf(t, port, "/x"); got != "drained" {
+		t.Errorf("it answers %q", got)
+	}
+}
+
+func graceOf(t *testing.T, state string) time.Duration {
+	t.Helper()
+	var s struct {
+		Marks struct {
+			Drains []struct{ Grace time.Duration }
+		}
+	}
+	if err := json.Unmarshal([]byte(state), &s); err != nil || len(s.Marks.Drains) != 1 {
+		t.Fatalf("no drain in %s: %v", state, err)
+	}
+	return s.Marks.Drains[0].Grace
+}
+
+// statusOf is the code in the body of a gateway's own answer.
+func statusOf(t *testing.T, port int, path string) string {
+	t.Helper()
+	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	var body struct{ Code string }
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+		t.Fatal(err)
+	}
+	return body.Code
+}
+
+// TestRule06_UnseenIsNotDrained: what could not be told to stop is an error, and
+// stays remembered.
+func TestRule06_UnseenIsNotDrained(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	o.must(0, "apply", "--auto-approve")
+	record, err := os.ReadFile(o.folder("a0", resource.RecordFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage := func(data []byte) {
+		t.Helper()
+		if err := os.WriteFile(o.folder("a0", resource.RecordFile), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	damage([]byte("{"))
+	o.must(1, "drain", "http.a0")
+	damage(record)
+	o.must(0, "converge")
+	damage([]byte("{"))
+	o.must(1, "undrain", "http.a0")
+	if state := o.must(0, "state", "show", "--json").stdout; !strings.Contains(state, "drains") {
+		t.Errorf("the drain is forgotten: %s", state)
+	}
+	damage(record)
+	o.must(0, "undrain", "http.a0")
+}

@@ -285,5 +285,7 @@ func (w *workspace) makePlan(ctx context.Context, policy plan.Policy, readOnly b
 	if !readOnly {
 		in = w.rehearse(ctx, in)
 	}
-	return in, plan.Make(in), nil
+	p := plan.Make(in)
+	w.noteSecrets(&p)
+	return in, p, nil
 }

@@ -22,6 +22,7 @@ type options struct {
 	lockTimeout         time.Duration
 	json, noColor       bool
 	verbose, quiet      bool
+	readOnly            bool // nothing is written anywhere
 }
 
 func commonFlags() []cli.Flag {
@@ -49,7 +50,7 @@ func optionsOf(c *cli.Context, p process) options {
 		kubeconfig: c.String("kubeconfig"), context: c.String("context"),
 		vars: c.StringSlice("var"), varFiles: c.StringSlice("var-file"), lockTimeout: c.Duration("lock-timeout"),
 		json: c.Bool("json"), noColor: c.Bool("no-color") || p.getenv("NO_COLOR") != "",
-		verbose: c.Bool("verbose"), quiet: c.Bool("quiet"),
+		verbose: c.Bool("verbose"), quiet: c.Bool("quiet"), readOnly: c.Bool("read-only"),
 	}
 	if o.site == "" {
 		o.site = p.getenv("OBOLCTL_SITE")

@@ -85,7 +85,7 @@ func (w *workspace) open(site string) error {
 		return err
 	}
 	w.fresh = true
-	if w.holder, err = proc.Holder(filepath.Join(w.stateDir, "machine-id")); err != nil {
+	if w.holder, err = proc.Holder(filepath.Join(w.stateDir, "machine-id"), w.readOnly); err != nil {
 		return err
 	}
 	exe, err := os.Executable()

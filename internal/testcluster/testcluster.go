@@ -211,18 +211,6 @@ func (c *Cluster) Audit(t testing.TB, since int64, agent string) []Request {
 	return requests
 }
 
-// AuditWrites counts the writes among what [Cluster.Audit] gives.
-func (c *Cluster) AuditWrites(t testing.TB, since int64, agent string) int {
-	t.Helper()
-	n := 0
-	for _, r := range c.Audit(t, since, agent) {
-		if r.Writes() {
-			n++
-		}
-	}
-	return n
-}
-
 // An event is one line of the audit log.
 type event struct {
 	Stage      string

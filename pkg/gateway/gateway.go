@@ -31,9 +31,9 @@ import (
 // does not help; the process ends with status 78.
 var ErrMustNotRun = errors.New("must not run")
 
-// DefaultGrace is how long requests in flight may take when a gateway is told
+// defaultGrace is how long requests in flight may take when a gateway is told
 // to stop.
-const DefaultGrace = 30 * time.Second
+const defaultGrace = 30 * time.Second
 
 // Options are what one gateway is told by the process it runs in.
 type Options struct {
@@ -46,7 +46,7 @@ type Options struct {
 
 	LookupEnv func(string) (string, bool) // for secrets that name a variable; nil: none is set
 	Ready     func()                      // called once, when the gateway answers; may be nil
-	Grace     time.Duration               // 0: DefaultGrace
+	Grace     time.Duration               // 0: defaultGrace
 }
 
 // A server is one gateway.
@@ -79,7 +79,7 @@ type server struct {
 func Serve(ctx context.Context, o Options) (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more ends no sale
 	if o.Grace == 0 {
-		o.Grace = DefaultGrace
+		o.Grace = defaultGrace
 	}
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }

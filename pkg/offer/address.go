@@ -15,6 +15,19 @@ type Address struct {
 	Keyed bool
 }
 
+// Typed gives the address as a person types it in a shell: http.weather.eu where
+// that means the same, else quoted.
+func (a Address) Typed() string {
+	if !a.Keyed {
+		return a.String()
+	}
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	if a.Key != "" && strings.Trim(a.Key, plain) == "" {
+		return string(a.Type) + "." + a.Label + "." + a.Key
+	}
+	return "'" + strings.ReplaceAll(a.String(), "'", `'\''`) + "'"
+}
+
 // ParseAddress reads an address as people type it: inference.qwen,
 // http.weather["eu"], or http.weather.eu for short. A key that holds a dot has
 // to stand in brackets; the quotes there may be missing, since shells eat them.

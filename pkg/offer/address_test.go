@@ -157,3 +157,19 @@ func FuzzParseAddress(f *testing.F) {
 		}
 	})
 }
+
+func TestTyped(t *testing.T) {
+	t.Parallel()
+	for want, a := range map[string]offer.Address{
+		"http.web":              {Type: offer.HTTP, Label: "web"},
+		"http.web.eu-1":         {Type: offer.HTTP, Label: "web", Key: "eu-1", Keyed: true},
+		`'http.web["a b"]'`:     {Type: offer.HTTP, Label: "web", Key: "a b", Keyed: true},
+		`'http.web["a.b"]'`:     {Type: offer.HTTP, Label: "web", Key: "a.b", Keyed: true},
+		`'http.web[""]'`:        {Type: offer.HTTP, Label: "web", Keyed: true},
+		`'http.web["it'\''s"]'`: {Type: offer.HTTP, Label: "web", Key: "it's", Keyed: true},
+	} {
+		if got := a.Typed(); got != want {
+			t.Errorf("%v is typed %s, want %s", a, got, want)
+		}
+	}
+}

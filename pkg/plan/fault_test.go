@@ -254,17 +254,17 @@ func TestNext(t *testing.T) {
 		event func(s *site)
 		want  string
 	}{
-		"live change": {func(s *site) { s.edit(webID, price, "3") }, `obolctl apply --target 'http.web["eu"]'`},
-		"unknown":     {func(s *site) { s.blind[webID] = "forbidden" }, `obolctl status 'http.web["eu"]'`},
+		"live change": {func(s *site) { s.edit(webID, price, "3") }, `obolctl apply --target http.web.eu`},
+		"unknown":     {func(s *site) { s.blind[webID] = "forbidden" }, `obolctl status http.web.eu`},
 		"holder": {func(s *site) {
 			s.edit(webID, resource.FormatPath("metadata", "annotations", resource.HolderAnnotation), "b")
 		},
-			`obolctl apply --take-over --target 'http.web["eu"]'`},
+			`obolctl apply --take-over --target http.web.eu`},
 		"typed delete": {func(s *site) {
 			s.in.Memory.Marks = s.in.Memory.Marks.WithTombstone(offer.Tombstone{Key: o.Key(), Address: o.Address, Origin: offer.FromCommand, By: "me"})
 			delete(s.objects, webID)
-		}, `obolctl undelete 'http.web["eu"]'`},
-		"prevent_delete": {func(s *site) { s.in.Memory.Accepted.Set.Offers[0].Lifecycle.PreventDelete = true; s.declare() }, `obolctl apply --target 'http.web["eu"]'`},
+		}, `obolctl undelete http.web.eu`},
+		"prevent_delete": {func(s *site) { s.in.Memory.Accepted.Set.Offers[0].Lifecycle.PreventDelete = true; s.declare() }, `obolctl apply --target http.web.eu`},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

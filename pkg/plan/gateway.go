@@ -147,6 +147,8 @@ func (p *planner) stopped(s *subject, spec resource.Spec, last *resource.Running
 		return FileChanged, Config, "needed since the file changed"
 	case boot != "" && boot != p.World.Host.BootID:
 		return HostRebooted, Restore, "the host was rebooted"
+	case last != nil && last.Last != nil && (last.Last.Code != 0 || last.Last.Signal != ""):
+		return Crashed, Restore, "it " + ended(*last.Last)
 	case p.Memory.Unfinished[spec.ID]:
 		return Crashed, Restore, "an interrupted run has not started it"
 	case last != nil && last.Last != nil:

@@ -203,7 +203,7 @@ func TestWhyNamesWhoAndNext(t *testing.T) {
 			why = c.Why
 		}
 	}
-	if want := `drained by kubectl-edit; kubectl-edit took the drain off in the cluster: only "obolctl undrain 'http.web["eu"]'" ends it`; !strings.Contains(why, want) {
+	if want := `drained by kubectl-edit; kubectl-edit took the drain off in the cluster: only "obolctl undrain http.web.eu" ends it`; !strings.Contains(why, want) {
 		t.Errorf("why = %q\nwant  %q", why, want)
 	}
 }

@@ -2,15 +2,13 @@ package plan
 
 import (
 	"strings"
-
-	"github.com/obolctl/obolctl/pkg/offer"
 )
 
 // next gives the command that settles a change which will not come about by
 // itself; "" when nothing needs settling. Where the file has to be edited first,
 // the reason says so.
 func (p *planner) next(s *subject, c Change) string {
-	address := quoted(c.Address)
+	address := c.Address.Typed()
 	stuck := c.Action == Block
 	switch {
 	case !c.Withheld && !stuck:
@@ -25,13 +23,4 @@ func (p *planner) next(s *subject, c Change) string {
 		return "obolctl apply --take-over --target " + address
 	}
 	return "obolctl apply --target " + address
-}
-
-// quoted gives an address as a shell takes it.
-func quoted(a offer.Address) string {
-	s := a.String()
-	if strings.ContainsAny(s, "[]\"'$`\\ *?&|;<>(){}~#!") {
-		return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-	}
-	return s
 }

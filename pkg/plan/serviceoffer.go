@@ -237,7 +237,7 @@ func (p *planner) drainCause(s *subject, obj *resource.Object, d resource.Differ
 	if ours(who) || who.Manager == "" {
 		return LiveChanged, Restore, fmt.Sprintf("drained by %s, and the cluster sells it", s.drain.By)
 	}
-	return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s took the drain off in the cluster: only \"obolctl undrain %s\" ends it", s.drain.By, who.Manager, quoted(s.address))
+	return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s took the drain off in the cluster: only \"obolctl undrain %s\" ends it", s.drain.By, who.Manager, s.address.Typed())
 }
 
 // dropped reports whether the declaration of the drain in force was taken away.
@@ -273,7 +273,7 @@ func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) 
 func (p *planner) noteDrain(s *subject) {
 	if d := s.drain; d != nil && d.Origin != offer.FromFile && !p.Policy.undrains(s.key) {
 		p.notes = append(p.notes, fmt.Sprintf("%s stays drained (by %s, %s); to sell again: obolctl undrain %s",
-			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), quoted(s.address)))
+			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), s.address.Typed()))
 	}
 }
 

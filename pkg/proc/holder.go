@@ -18,12 +18,13 @@ import (
 // Holder says who we are: the hex SHA-256 of this machine's id and this
 // account's uid. The id is that of /etc/machine-id, else of
 // /var/lib/dbus/machine-id. A machine that has neither, such as most
-// containers, gets a random id of its own, kept in the file at own.
-func Holder(own string) (string, error) {
-	return holderOf([]string{"/etc/machine-id", "/var/lib/dbus/machine-id"}, own)
+// containers, gets a random id of its own, kept in the file at own unless
+// nothing may be written.
+func Holder(own string, readOnly bool) (string, error) {
+	return holderOf([]string{"/etc/machine-id", "/var/lib/dbus/machine-id"}, own, readOnly)
 }
 
-func holderOf(files []string, own string) (string, error) {
+func holderOf(files []string, own string, readOnly bool) (string, error) {
 	for _, path := range append(files, own) {
 		machine, err := os.ReadFile(path)
 		id := strings.TrimSpace(string(machine))
@@ -36,6 +37,9 @@ func holderOf(files []string, own string) (string, error) {
 		return holderID(id), nil
 	}
 	id := rand.Text()
+	if readOnly {
+		return holderID(id), nil
+	}
 	err := durable.MkdirAll(filepath.Dir(own), 0o700)
 	if err == nil {
 		err = durable.WriteFile(own, []byte(id+"\n"), 0o600)

@@ -28,7 +28,7 @@ func TestHolder(t *testing.T) {
 	empty, early, absent := file("empty", "\n"), file("early", "uninitialized\n"), filepath.Join(dir, "absent")
 	of := func(own string, files ...string) string {
 		t.Helper()
-		got, err := holderOf(files, own)
+		got, err := holderOf(files, own, false)
 		if err != nil || len(got) != 64 {
 			t.Fatalf("holder of %q = %q, %v", files, got, err)
 		}
@@ -40,10 +40,16 @@ func TestHolder(t *testing.T) {
 	if _, err := os.Stat(absent); err == nil {
 		t.Error("an id was made up though the machine has one")
 	}
+	if _, err := holderOf([]string{empty}, absent, true); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(absent); err == nil {
+		t.Error("an id was kept though nothing may be written")
+	}
 	if first := of(absent, empty); first != of(absent, empty) || first == of(filepath.Join(dir, "not", "yet", "another")) {
 		t.Error("a machine without an id does not keep the one it was given")
 	}
-	if _, err := holderOf([]string{dir}, absent); err == nil {
+	if _, err := holderOf([]string{dir}, absent, false); err == nil {
 		t.Error("an id that cannot be read counts as none")
 	}
 }

@@ -269,7 +269,10 @@ func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) re
 // absent tells what is left of a gateway that does not run.
 func (g *glance) absent(dir string, record *resource.Record) resource.Sighting {
 	gone := resource.Sighting{Presence: resource.Absent}
-	if record == nil {
+	if record == nil { // it never came to writing one
+		if ending := readEnding(dir); ending != nil {
+			gone.Gateway = &resource.Running{Supervisor: supervisor, State: resource.GatewayFailed, Last: &ending.Exit}
+		}
 		return gone
 	}
 	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayFailed, Record: &record.Identity, Restarts: record.Restarts}

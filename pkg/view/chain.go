@@ -53,7 +53,7 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 		text(" (ready: "+ready(o)+")"))
 	if t := o.Tombstone; t != nil {
 		p.flow(2, text("deleted "+p.mark(t.By, t.At, t.Origin, t.Reason)))
-		p.next(2, "obolctl undelete "+typed(o.Address))
+		p.next(2, "obolctl undelete "+o.Address.Typed())
 		return
 	}
 	if o.Offer != nil && len(o.Offer.Payments) > 0 {
@@ -61,7 +61,7 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 	}
 	if d := o.Drain; d != nil {
 		p.flow(2, text("drain set "+p.mark(d.By, d.At, d.Origin, d.Reason)))
-		p.next(2, "obolctl undrain "+typed(o.Address))
+		p.next(2, "obolctl undrain "+o.Address.Typed())
 	}
 	p.blank()
 	for _, l := range p.chain(o, r.Cluster.PublicURL) {
@@ -110,12 +110,12 @@ func (p *page) gatewayLink(o plan.OfferStatus) link {
 	case g.State == resource.GatewayRunning && g.Answering:
 		l.words = and(p.process(g.Identity), "on", strings.Join(g.Listen, ", "))
 	case g.State == resource.GatewayRunning:
-		l.state, l.next = breaks, "obolctl restart "+typed(o.Address)
+		l.state, l.next = breaks, "obolctl restart "+o.Address.Typed()
 		l.words = p.process(g.Identity) + " runs and does not answer"
 	case gatewayState(g) == resource.GatewayStopped:
 		l.state, l.next = breaks, "obolctl converge"
 	default:
-		l.state, l.next = breaks, "obolctl logs "+typed(o.Address)+" --previous"
+		l.state, l.next = breaks, "obolctl logs "+o.Address.Typed()+" --previous"
 	}
 	return l
 }
@@ -165,7 +165,7 @@ func conditionsLink(o plan.OfferStatus) link {
 		l.state, l.words = unknown, "the cluster could not be read"
 		return l
 	case o.Live == resource.Absent:
-		return link{"conditions", breaks, "no such ServiceOffer in the cluster", "obolctl plan --target " + typed(o.Address)}
+		return link{"conditions", breaks, "no such ServiceOffer in the cluster", "obolctl plan --target " + o.Address.Typed()}
 	case len(o.Conditions) == 0:
 		return link{"conditions", unknown, "nothing has reconciled it: is there a controller?", ""}
 	}
@@ -202,7 +202,7 @@ func catalogLink(o plan.OfferStatus) link {
 	case *o.Sellable:
 		l.words = "sellable: the catalog lists it"
 	default:
-		l.state, l.words, l.next = breaks, "not sellable: the catalog leaves it out", "obolctl plan --target "+typed(o.Address)
+		l.state, l.words, l.next = breaks, "not sellable: the catalog leaves it out", "obolctl plan --target "+o.Address.Typed()
 	}
 	return l
 }
@@ -216,23 +216,4 @@ func paymentLink(o plan.OfferStatus, public string) link {
 		}
 	}
 	return l
-}
-
-// typed is an address as it can be typed in a shell.
-func typed(a offer.Address) string {
-	if !a.Keyed {
-		return a.String()
-	}
-	short := string(a.Type) + "." + a.Label + "." + a.Key
-	if plainWord(a.Key) {
-		return short
-	}
-	return "'" + strings.ReplaceAll(a.String(), "'", `'\''`) + "'"
-}
-
-// plainWord reports whether no shell and no address reads more into s than its
-// letters.
-func plainWord(s string) bool {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
-	return s != "" && strings.Trim(s, plain) == ""
 }
