@@ -268,7 +268,7 @@ func (r *execution) summarize() {
 		s.Writes += r.w.kube.Writes()
 		s.Requests = r.w.kube.Requests()
 	}
-	if s.Writes == 0 && len(r.outcomes) == 0 {
+	if s.Writes == 0 && r.plan.Idle() {
 		s.UnchangedDigest = plan.BasisDigest(r.in)
 	}
 	r.printer.Event(view.Event{Time: time.Now(), Kind: view.Summarized, Summary: s})

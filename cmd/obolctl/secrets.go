@@ -1,14 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -46,13 +45,8 @@ func (w *workspace) secret(ref offer.Secret) (from, why string) {
 		path = filepath.Join(w.home(), rest)
 	}
 	from = fmt.Sprintf("file %q", ref.File)
-	f, err := os.Open(path)
-	if err == nil {
-		err = f.Close()
-	}
-	var cause *fs.PathError
-	if errors.As(err, &cause) {
-		return from, "cannot be read: " + cause.Err.Error() // the path was said
+	if err := unix.Access(path, unix.R_OK); err != nil { // asked, not opened: it may be a pipe
+		return from, "cannot be read: " + err.Error()
 	}
 	return from, "can be read"
 }

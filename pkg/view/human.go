@@ -121,7 +121,7 @@ func (p *page) summary(s Summary, verb string) {
 	if p.Quiet && idle && !s.Incomplete {
 		return
 	}
-	if idle && s.Writes == 0 && !s.Incomplete {
+	if idle && s.UnchangedDigest != "" && !s.Incomplete {
 		p.flow(0, span{text: "Nothing to do: " + accepted(s.Unchanged) + " (0 writes).", tone: good})
 		return
 	}
