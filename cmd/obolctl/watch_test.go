@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -364,11 +365,16 @@ func TestWatchStaysSmall(t *testing.T) {
 		})
 		time.Sleep(time.Second) // some hundred rounds
 		w.attends(3)
-		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
-		if err != nil {
-			t.Fatal(err)
+		fds = math.MaxInt
+		for range 30 { // a round that is under way holds some for its own time
+			entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+			if err != nil {
+				t.Fatal(err)
+			}
+			fds = min(fds, len(entries))
+			time.Sleep(3 * time.Millisecond)
 		}
-		return rssAnon(t, pid), len(entries)
+		return rssAnon(t, pid), fds
 	}
 	sample()
 	kb, fds := sample()
