@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,17 +134,6 @@ func (s *session) ends(code int) result {
 	return r
 }
 
-// freePort gives a port on which nobody listens.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // note is a standalone offer: a gateway on this host, and nothing in a cluster.
 func note(t testing.TB, name string) string {
 	return fmt.Sprintf(`http %q {
@@ -163,7 +151,7 @@ func note(t testing.TB, name string) string {
     public_url = "https://%s.example.org"
   }
 }
-`, name, freePort(t), name)
+`, name, unusedPorts(t, 1)[0], name)
 }
 
 // TestAsked answers an apply in each way that people answer.

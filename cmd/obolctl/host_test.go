@@ -10,9 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -20,6 +20,9 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/resource"
 )
+
+// givenPorts are those that unusedPorts gave out: no two tests get the same one.
+var givenPorts sync.Map
 
 // unusedPorts gives ports on which nothing listens: below those that the
 // kernel gives to clients.
@@ -35,7 +38,7 @@ func unusedPorts(t testing.TB, n int) []int {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Contains(out, port) {
+		if _, given := givenPorts.LoadOrStore(port, true); !given {
 			out = append(out, port)
 		}
 	}
