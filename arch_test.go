@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"pkg/plan":            {"pkg/offer", "pkg/resource"},
 	"pkg/render":          {"pkg/offer", "pkg/resource"},
 	"pkg/offerfile":       {"pkg/offer"},
+	"pkg/x402":            {"pkg/offer"},
 	"pkg/resource":        {"pkg/offer"},
 	"pkg/offer":           {},
 	"pkg/durable":         {},
