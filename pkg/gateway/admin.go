@@ -10,8 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -33,7 +34,7 @@ func (s *server) listenAdmin(ctx context.Context) (*http.Server, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /identity", func(w http.ResponseWriter, _ *http.Request) { reply(w, http.StatusOK, s.identity()) })
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) { s.metrics(w) })
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics, promhttp.HandlerOpts{}))
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.reload(ctx); err != nil {
 			s.log.ErrorContext(ctx, "cannot reload", "error", err.Error())
@@ -84,28 +85,4 @@ func (s *server) identity() resource.Answer {
 		a.PathSeen = time.Unix(0, at).UTC()
 	}
 	return a
-}
-
-// metrics writes a few numbers in the text format of Prometheus.
-func (s *server) metrics(w http.ResponseWriter) {
-	a := s.identity()
-	var b strings.Builder
-	one := func(name, kind, help string, value any) {
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n%s %v\n", name, help, name, kind, name, value)
-	}
-	fmt.Fprintf(&b, "# HELP obolctl_gateway_info What runs.\n# TYPE obolctl_gateway_info gauge\n")
-	fmt.Fprintf(&b, "obolctl_gateway_info{offer=%q,version=%q,digest=%q} 1\n", s.front.Load().cfg.Address.String(), a.Version, a.Digest)
-	fmt.Fprintf(&b, "# HELP obolctl_gateway_requests_total Requests answered, by class of their status.\n# TYPE obolctl_gateway_requests_total counter\n")
-	for class := 1; class < len(s.counts); class++ {
-		fmt.Fprintf(&b, "obolctl_gateway_requests_total{code=\"%dxx\"} %d\n", class, s.counts[class].Load())
-	}
-	healthy := 0
-	if a.Healthy {
-		healthy = 1
-	}
-	one("obolctl_gateway_in_flight", "gauge", "Requests that are with the upstream.", s.passing.Load())
-	one("obolctl_gateway_upstream_healthy", "gauge", "1 when the upstream answered lately.", healthy)
-	one("obolctl_gateway_start_time_seconds", "gauge", "When the gateway started, in Unix time.", a.Started.Unix())
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	_, _ = w.Write([]byte(b.String())) // a client that left needs no answer
 }

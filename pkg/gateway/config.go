@@ -18,6 +18,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/obolctl/obolctl/pkg/charge"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -33,6 +34,7 @@ type plane struct {
 	drain     *offer.Drain // of a standalone offer; nil: none
 	transport *http.Transport
 	proxy     http.Handler
+	table     *charge.Table // of a standalone offer
 	health    *health
 }
 
@@ -63,6 +65,11 @@ func (s *server) load(ctx context.Context, old *plane) (*plane, error) {
 	}
 	p.transport = newTransport(timeout)
 	p.proxy = s.newProxy(p)
+	if cfg.Standalone {
+		if p.table, err = s.newTable(p); err != nil {
+			return nil, fmt.Errorf("cannot charge: %v", err)
+		}
+	}
 	p.health = newHealth(p, s.log)
 	if old != nil {
 		p.health = p.health.inherit(old.health)

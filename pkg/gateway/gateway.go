@@ -1,9 +1,9 @@
 // Package gateway is the data plane: the reverse proxy between those who may
 // ask and the upstream of one offer. It is started from a configuration file
 // and never from flags, says what it is at an admin socket beside that file,
-// and knows nothing of clusters. It does not charge: a gateway whose offer the
-// cluster charges for passes requests of the cluster on, and a standalone one
-// passes none.
+// and knows nothing of clusters. A gateway whose offer the cluster charges for
+// passes requests of the cluster on; a standalone one charges itself, and passes
+// on only what is paid for or free.
 package gateway
 
 import (
@@ -23,6 +23,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/obolctl/obolctl/pkg/charge"
+	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -60,6 +64,11 @@ type server struct {
 	failed  chan error // a listener that broke, or marks that forbid going on
 	healths sync.WaitGroup
 
+	metrics *prometheus.Registry
+	ledger  *ledger.Ledger // nil until the offer is standalone
+	till    *charge.Till   // likewise
+	debts   sync.WaitGroup
+
 	front    atomic.Pointer[plane]
 	inFlight atomic.Int64 // requests in our hands, upgraded connections included
 	passing  atomic.Int64 // those of them that are with the upstream
@@ -96,6 +105,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	s.log.InfoContext(ctx, "starting", "instance", s.record.Instance, "pid", s.record.PID, "version", o.Version)
 
 	ctx, cancel := context.WithCancel(ctx)
+	defer func() { err = errors.Join(err, s.closeLedger()) }()
 	defer s.healths.Wait()
 	defer cancel()
 	admin, err := s.start(ctx)
@@ -132,7 +142,9 @@ func open(o Options) (*server, error) {
 		Options: o, path: path, dir: dir, lock: lock,
 		failed:  make(chan error, 1),
 		sockets: map[netip.AddrPort]net.Listener{},
+		metrics: prometheus.NewRegistry(),
 	}
+	s.metrics.MustRegister(collector{s})
 	s.log = slog.New(slog.NewJSONHandler(bounded(o.Log, filepath.Join(path, resource.LogFile)), nil))
 	s.public = &http.Server{
 		Handler:           s,
@@ -153,6 +165,9 @@ func (s *server) start(ctx context.Context) (*http.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.load(ctx, nil)
+	if err == nil {
+		err = s.openLedger(p.cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -170,6 +185,7 @@ func (s *server) start(ctx context.Context) (*http.Server, error) {
 	}
 	s.front.Store(p)
 	s.watch(ctx, p)
+	s.collectDebts(ctx)
 	s.accept(fresh)
 	s.log.InfoContext(ctx, "answering", "offer", p.cfg.Address.String(), "listen", s.listening(), "digest", p.digest)
 	return admin, nil
@@ -185,6 +201,10 @@ func (s *server) reload(ctx context.Context) error {
 	if errors.Is(err, ErrMustNotRun) {
 		s.fail(err)
 	}
+	charging := s.till != nil
+	if err == nil {
+		err = s.openLedger(p.cfg)
+	}
 	if err != nil {
 		return err
 	}
@@ -199,6 +219,9 @@ func (s *server) reload(ctx context.Context) error {
 		return errors.Join(err, closeAll(fresh))
 	}
 	s.front.Store(p)
+	if !charging {
+		s.collectDebts(ctx)
+	}
 	s.accept(fresh)
 	err = s.dismiss(p.wants())
 	if p.health != old.health {

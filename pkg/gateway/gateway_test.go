@@ -424,34 +424,47 @@ func TestRule01_TombstoneKeepsAGatewayDown(t *testing.T) {
 	})
 }
 
-// TestRule13_StandalonePassesNothing asks a gateway that cannot charge in every
-// way that could be free, and counts what reaches the upstream.
-func TestRule13_StandalonePassesNothing(t *testing.T) {
+// standalone gives the configuration of a gateway that charges.
+func standalone(upstream string) resource.Gateway {
+	n, _ := offer.LookupNetwork("base-sepolia")
+	cfg := config(upstream)
+	cfg.Standalone, cfg.Names, cfg.Prefix, cfg.PublicURL = true, nil, "", "https://weather.example.org"
+	cfg.Payments = []offer.Payment{{
+		Scheme: "exact", Network: "base-sepolia", PayTo: "0x52908400098527886E0F7030069857D2E4169EE7", Token: n.Tokens[0],
+		Price: offer.Price{Unit: offer.PerRequest, Amount: "0.01"}, MaxTimeout: 5 * time.Minute, Facilitators: []string{"http://127.0.0.1:1"},
+	}}
+	return cfg
+}
+
+// TestRule13_StandaloneIsDefaultDeny asks a gateway without paying in every way
+// that could be free, and counts what reaches the upstream.
+func TestRule13_StandaloneIsDefaultDeny(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	reached := map[string]int{}
-	cfg := config(upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+	cfg := standalone(upstream(t, func(_ http.ResponseWriter, r *http.Request) {
 		mu.Lock()
 		defer mu.Unlock()
 		reached[r.Method+" "+r.URL.Path+" "+r.UserAgent()]++
 	}))
-	cfg.Standalone = true
-	cfg.Routes = []offer.Route{{Path: "/free/*", Gate: "free"}}
+	cfg.Routes = []offer.Route{{Path: "/free/*", Gate: "free"}, {Path: "/paid/*", Gate: "paid"}}
 	s := start(t, folder(t), cfg)
 	base := s.url(t)
 	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "BREW"} {
-		for _, path := range []string{"/", "/free/x", "/health/", "//health", "/health/../free", "/services/weather/health", "/services/weather", "/%68ealth/x", "/healthz", "/x?y=/health"} {
+		for path, want := range map[string]int{
+			"/": 404, "/paid/x": 402, "/paid": 402, "/PAID/x": 402, "/health/": 404, "//health": 400, "/paid/../free/x": 400, "/free/../paid/x": 400,
+			"/free": 404, "/free/%2e%2e/paid": 400, "/free/..;/paid": 400, "/FREE/x": 404, "/%68ealth/x": 404, "/healthz": 404, "/x?y=/free/x": 404,
+		} {
 			r := request(t, method, base+path, nil)
-			r.Header.Set("X-PAYMENT", "e30=")
 			r.Header.Set("X-Forwarded-For", "127.0.0.1")
-			answer, text := do(t, r)
-			if answer.StatusCode != http.StatusServiceUnavailable || method != "HEAD" && !strings.Contains(text, "cannot charge yet") {
-				t.Errorf("%s %s = %d %s", method, path, answer.StatusCode, text)
+			r.Header.Set("X-HTTP-Method-Override", "GET")
+			if answer, text := do(t, r); answer.StatusCode != want {
+				t.Errorf("%s %s = %d %s, want %d", method, path, answer.StatusCode, text, want)
 			}
 		}
 	}
-	if answer, _ := do(t, request(t, "POST", base+"/health", nil)); answer.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("POST /health = %d, want 503", answer.StatusCode)
+	if answer, _ := do(t, request(t, "POST", base+"/health", nil)); answer.StatusCode != http.StatusNotFound {
+		t.Errorf("POST /health = %d, want 404", answer.StatusCode)
 	}
 	eventually(t, "/health", func() bool {
 		answer, _ := do(t, request(t, "GET", base+"/health", nil))
@@ -467,21 +480,20 @@ func TestRule13_StandalonePassesNothing(t *testing.T) {
 func TestStandaloneSaysThatItIsDrained(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		ends time.Duration // from now
-		want string
+		ends   time.Duration // from now
+		status int
 	}{
-		"over":     {-time.Second, "drained"},
-		"in grace": {time.Hour, "cannot_charge"},
+		"over":     {-time.Second, http.StatusServiceUnavailable},
+		"in grace": {time.Hour, http.StatusPaymentRequired},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cfg := config("http://127.0.0.1:1")
-			cfg.Standalone = true
+			cfg := standalone("http://127.0.0.1:1")
 			dir := folder(t)
 			marks(t, dir, offer.Marks{Drains: []offer.Drain{{Key: cfg.Offer, At: time.Now().Add(tc.ends - time.Minute), Grace: time.Minute}}})
 			answer, text := do(t, request(t, "GET", start(t, dir, cfg).url(t)+"/x", nil))
-			if answer.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, `"code":"`+tc.want+`"`) {
-				t.Errorf("answer = %d %s, want 503 %s", answer.StatusCode, text, tc.want)
+			if answer.StatusCode != tc.status || (tc.status == http.StatusServiceUnavailable) != strings.Contains(text, `"code":"drained"`) {
+				t.Errorf("answer = %d %s, want %d", answer.StatusCode, text, tc.status)
 			}
 		})
 	}

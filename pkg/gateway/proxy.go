@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/obolctl/obolctl/pkg/charge"
 )
 
 // healthPath is the gateway's own: never passed on, and free of charge.
@@ -54,19 +56,18 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 		s.answerHealth(p, w)
 	case p.drain != nil && !time.Now().Before(p.drain.EndsAt()):
 		refuse(w, http.StatusServiceUnavailable, "drained", "drained: this offer stopped selling at "+p.drain.EndsAt().UTC().Format(time.RFC3339))
-	case p.cfg.Standalone:
-		refuse(w, http.StatusServiceUnavailable, "cannot_charge",
-			"this gateway cannot charge yet: in this release of obolctl it takes no payment, and so it passes no request on")
 	case s.draining.Load():
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "draining", "this gateway is about to stop")
+	case p.cfg.Standalone:
+		s.till.Serve(p.table, w, r)
 	default:
 		s.pass(p, w, r)
 	}
 }
 
 // pass sends a request to the upstream, within the limits.
-func (s *server) pass(p *plane, w *recorder, r *http.Request) {
+func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 	passing := s.passing.Add(1)
 	defer s.passing.Add(-1)
 	switch {
@@ -88,9 +89,20 @@ func (s *server) pass(p *plane, w *recorder, r *http.Request) {
 		if p.cfg.MaxBody > 0 {
 			// The server's own writer lingers when it learns that the limit was
 			// hit, so that the client reads the refusal before the connection ends.
-			r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, p.cfg.MaxBody)
+			r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
 		}
 		p.proxy.ServeHTTP(w, r)
+	}
+}
+
+// innermost is the server's own writer.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		outer, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
+		}
+		w = outer.Unwrap()
 	}
 }
 
@@ -196,7 +208,7 @@ func newTransport(firstByte time.Duration) *http.Transport {
 
 // newProxy makes the way to the upstream of p.
 func (s *server) newProxy(p *plane) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
+	proxy := &httputil.ReverseProxy{
 		Rewrite:       p.rewrite,
 		Transport:     p.transport,
 		FlushInterval: -1, // what the upstream sends, the buyer gets at once
@@ -204,6 +216,10 @@ func (s *server) newProxy(p *plane) *httputil.ReverseProxy {
 		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 		ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { s.upstreamFailed(p, w, r, err) },
 	}
+	if p.cfg.Standalone {
+		proxy.ModifyResponse = charge.Collect
+	}
+	return proxy
 }
 
 // rewrite makes the upstream's request out of the client's. What peers say of
@@ -244,6 +260,8 @@ func (s *server) upstreamFailed(p *plane, w http.ResponseWriter, r *http.Request
 	var body *http.MaxBytesError
 	var dial *net.OpError
 	switch {
+	case charge.Refused(w, r, err):
+		return
 	case errors.As(err, &body):
 		tooLarge(w, body.Limit)
 		return

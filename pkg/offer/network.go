@@ -14,6 +14,10 @@ type Network struct {
 	Tokens  []Token // known by symbol; USDC comes first
 }
 
+// DefaultFacilitator settles the payments of offers that name none: it is the
+// Obol Stack's own.
+const DefaultFacilitator = "https://x402.gcp.obol.tech"
+
 // Token finds a token that is known on the network. Symbols are upper case.
 func (n Network) Token(symbol string) (Token, bool) {
 	for _, t := range n.Tokens {

@@ -57,7 +57,8 @@ func (p *planner) status(s *subject) OfferStatus {
 	if st.Offer != nil && st.Offer.HasGateway() {
 		st.Gateway = p.World.Seen[s.id(resource.GatewayKind)].Gateway
 		if st.Offer.Standalone && st.Gateway != nil {
-			sells := false // a standalone gateway of this release charges nothing, so it sells nothing
+			over := s.drain != nil && !p.Now.Before(s.drain.EndsAt())
+			sells := st.Gateway.Answering && st.Gateway.Healthy && !over
 			st.Sellable = &sells
 		}
 	}

@@ -36,7 +36,8 @@ func (r *renderer) gateway() resource.Spec {
 		config.Timeout = g.Timeout.String()
 	}
 	if o.Standalone {
-		config.Payments, config.Routes, config.PublicURL = o.Payments, o.Routes, g.PublicURL
+		config.Payments, config.Routes, config.PublicURL = o.Payments, o.Routes, strings.TrimRight(g.PublicURL, "/")
+		config.Model, config.Registration = o.Model.Name, o.Registration
 	} else {
 		config.Names, config.Prefix = clusterNames(o), publicPath(o)
 	}

@@ -16,6 +16,10 @@ const (
 // MarksFile is where a gateway finds the marks of its site, from its folder.
 const MarksFile = "../../marks.json"
 
+// SalesFolder is where a gateway keeps the ledgers of its site, from its
+// folder: each in a folder <namespace>.<name>, which outlives the gateway's.
+const SalesFolder = "../../sales"
+
 // A Record is what a gateway leaves about itself, so that it is found again.
 type Record struct {
 	Identity

@@ -33,11 +33,14 @@ type Gateway struct {
 	Headers    map[string]offer.Secret `json:"headers,omitempty"`
 	Payments   []offer.Payment         `json:"payments,omitempty"` // standalone: what it quotes
 	Routes     []offer.Route           `json:"routes,omitempty"`
-	PublicURL  string                  `json:"public_url,omitempty"`
-	Settle     string                  `json:"settle,omitempty"`
-	MaxBody    int64                   `json:"max_body,omitempty"`       // bytes; 0: no limit
-	InFlight   int                     `json:"max_concurrent,omitempty"` // 0: no limit
-	Timeout    string                  `json:"timeout,omitempty"`        // for the upstream's first byte, as time.ParseDuration reads it; empty: none
+	PublicURL  string                  `json:"public_url,omitempty"` // standalone: without a slash at its end
+	Model      string                  `json:"model,omitempty"`      // standalone inference
+
+	Registration *offer.Registration `json:"registration,omitempty"` // standalone: what buyers are told of it
+	Settle       string              `json:"settle,omitempty"`
+	MaxBody      int64               `json:"max_body,omitempty"`       // bytes; 0: no limit
+	InFlight     int                 `json:"max_concurrent,omitempty"` // 0: no limit
+	Timeout      string              `json:"timeout,omitempty"`        // for the upstream's first byte, as time.ParseDuration reads it; empty: none
 
 	// DrainAt and DrainEnds tell a standalone gateway when it began to stop
 	// selling, and when it is done; zero when it sells.

@@ -1,0 +1,129 @@
+package charge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/ledger"
+	"github.com/obolctl/obolctl/pkg/x402"
+)
+
+// How long it is waited before debts are tried again.
+const (
+	firstRetry = time.Second
+	lastRetry  = time.Minute
+)
+
+// CollectDebts settles what was served and is still owed, such as what a killed
+// process left, until ctx is done. A debt that cannot be settled is tried again,
+// ever more seldom, as long as its authorization is valid.
+func (t *Till) CollectDebts(ctx context.Context) {
+	for retry := firstRetry; ; retry = min(2*retry, lastRetry) {
+		var again <-chan time.Time
+		if left := t.collectAll(ctx); left > 0 {
+			again = time.After(retry)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.debts:
+			retry = firstRetry / 2 // there is one that was not tried yet
+		case <-again:
+		}
+	}
+}
+
+// owe wakes CollectDebts.
+func (t *Till) owe() {
+	select {
+	case t.debts <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// collectAll tries each debt once, and counts those that are left.
+func (t *Till) collectAll(ctx context.Context) int {
+	left := 0
+	for _, d := range t.Ledger.Debts() {
+		if t.streams.has(d.Claim) {
+			continue
+		}
+		if err := t.collect(ctx, d); err != nil {
+			left++
+			t.Log.WarnContext(ctx, "a debt is not settled yet", "claim", fmt.Sprint(d.Claim), "amount", d.Amount, "error", err.Error())
+		}
+	}
+	t.streams.setOwed(left)
+	return left
+}
+
+// collect tries one debt.
+func (t *Till) collect(ctx context.Context, d ledger.Debt) error {
+	if time.Now().After(d.ValidBefore) {
+		return t.Ledger.Fail(d.Claim, "its authorization ran out before it could be settled")
+	}
+	_, err := t.collectDebt(ctx, d.Claim, d.Facilitator, d.Request)
+	return err
+}
+
+// collectDebt settles a debt, and writes down how that went. An error means that
+// it is still owed. Where a nonce is used already, an earlier try has most
+// likely settled it; but nobody can tell whether that was ours.
+func (t *Till) collectDebt(ctx context.Context, c x402.Claim, facilitator string, r x402.Request) (x402.Settlement, error) {
+	f, err := t.facilitator(facilitator)
+	if err != nil {
+		return x402.Settlement{}, err
+	}
+	got, err := f.Settle(ctx, r)
+	f.note(ctx, t.Log, err)
+	switch {
+	case err != nil:
+		return got, err
+	case got.Success:
+		return got, t.Ledger.Settle(c, got.Transaction)
+	case strings.Contains(got.Reason, "nonce"):
+		return got, t.Ledger.Doubt(c, got.Transaction, got.Reason)
+	}
+	return got, t.Ledger.Fail(c, got.Reason)
+}
+
+// streams knows what is being served on credit.
+type streams struct {
+	mu   sync.Mutex
+	open map[x402.Claim]bool
+	owed int // debts that no stream is for
+}
+
+func newStreams() *streams { return &streams{open: map[x402.Claim]bool{}} }
+
+// enter lets one begin, unless too much is owed.
+func (s *streams) enter(c x402.Claim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.open)+s.owed >= maxDebts {
+		return false
+	}
+	s.open[c] = true
+	return true
+}
+
+func (s *streams) leave(c x402.Claim) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
+
+func (s *streams) has(c x402.Claim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.open[c]
+}
+
+func (s *streams) setOwed(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.owed = n
+}

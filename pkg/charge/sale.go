@@ -1,0 +1,160 @@
+package charge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/ledger"
+	"github.com/obolctl/obolctl/pkg/x402"
+)
+
+// The values of settle in an offers file. Empty is before for streams, and
+// after for all else.
+const (
+	before = "before"
+	after  = "after"
+)
+
+// A sale is one payment on its way, from its claim to its end. One request owns
+// it, and goes through it in order.
+type sale struct {
+	till    *Till
+	route   *route
+	way     way
+	auth    x402.Authorization
+	request x402.Request
+
+	verified *facilitator // that said the payment is good; nil: none was asked
+	asked    bool         // the upstream has the request
+	why      string       // it is given back, when it is
+	ended    bool         // the ledger knows how it ended, or that it is a debt
+	passed   bool         // the upstream's answer may go to the buyer
+}
+
+func (s *sale) entry(now time.Time) ledger.Entry {
+	return ledger.Entry{
+		Claim: s.auth.Claim, At: now, ValidBefore: s.auth.ValidBefore,
+		Address: s.route.seat.Address, Route: s.route.text,
+		Network: s.way.Network, Symbol: s.way.Token.Symbol, Asset: s.way.Token.Address, Decimals: s.way.Token.Decimals,
+		Amount: s.way.quote.Requirements().Amount, PayTo: s.way.PayTo,
+	}
+}
+
+// verify asks a facilitator whether the payment would settle, unless settling
+// is to be the only question. A signature that we cannot check is never left
+// unasked: anybody could have written it.
+func (s *sale) verify(ctx context.Context, peer netip.Addr) error {
+	able := s.till.able(s.way.Facilitators)
+	if len(able) == 0 {
+		return errNoFacilitator
+	}
+	if s.route.seat.Settle == before && s.auth.Proven {
+		return nil
+	}
+	if !s.till.verifying.enter(peer) {
+		return errBusy
+	}
+	defer s.till.verifying.leave(peer)
+	for _, f := range able {
+		verdict, err := f.Verify(ctx, s.request)
+		f.note(ctx, s.till.Log, err)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			continue
+		case !verdict.Valid:
+			return &x402.Invalid{Reason: verdict.Reason, Message: verdict.Message}
+		}
+		s.verified = f
+		s.till.metrics.verified.WithLabelValues(s.route.labelled(s.way)...).Inc()
+		return nil
+	}
+	return errNoFacilitator
+}
+
+// settle has the payment taken, and writes down how that went. It is not begun
+// for a buyer who has left, and once begun it does not depend on the buyer.
+func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
+	if err := ctx.Err(); err != nil {
+		return x402.Settlement{}, err
+	}
+	ctx = context.WithoutCancel(ctx)
+	for _, f := range s.order() {
+		got, err := f.Settle(ctx, s.request)
+		f.note(ctx, s.till.Log, err)
+		switch {
+		case errors.Is(err, x402.ErrNotSent):
+			continue
+		case err != nil:
+			s.finish(ctx, s.till.Ledger.Doubt(s.auth.Claim, got.Transaction, err.Error()))
+			return got, &doubt{got.Transaction}
+		case !got.Success:
+			s.finish(ctx, s.till.Ledger.Fail(s.auth.Claim, got.Reason))
+			return got, &declined{got}
+		}
+		// The money has moved: what cannot be written down is served all the same.
+		s.finish(ctx, s.till.Ledger.Settle(s.auth.Claim, got.Transaction))
+		s.till.metrics.charged(s.route, s.way)
+		return got, nil
+	}
+	s.why = "no facilitator could be reached"
+	return x402.Settlement{}, errNoFacilitator
+}
+
+// order is whom to ask to settle: the one that verified first.
+func (s *sale) order() []*facilitator {
+	if s.verified == nil {
+		return s.till.able(s.way.Facilitators)
+	}
+	return []*facilitator{s.verified}
+}
+
+// finish notes that the ledger was told how the sale ended.
+func (s *sale) finish(ctx context.Context, err error) {
+	s.ended = true
+	if err != nil {
+		s.till.Log.ErrorContext(ctx, "cannot write down a payment", "claim", fmt.Sprint(s.auth.Claim), "error", err.Error())
+	}
+}
+
+// end gives the payment back when nothing came of it. Once the upstream has
+// been asked and the buyer did not wait for the answer, it stays used: otherwise
+// one payment could have the upstream run again and again.
+func (s *sale) end(ctx context.Context) {
+	switch {
+	case s.ended:
+	case s.asked && ctx.Err() != nil:
+		s.finish(ctx, s.till.Ledger.Fail(s.auth.Claim, "the buyer left before it was settled"))
+	default:
+		s.finish(ctx, s.till.Ledger.Free(s.auth.Claim, s.why))
+	}
+}
+
+// A saleKey is where a request's context keeps its sale.
+type saleKey struct{}
+
+func withSale(ctx context.Context, s *sale) context.Context {
+	return context.WithValue(ctx, saleKey{}, s)
+}
+
+// saleOf gives the sale of a request; nil for one that is free.
+func saleOf(r *http.Request) *sale {
+	s, _ := r.Context().Value(saleKey{}).(*sale)
+	return s
+}
+
+// sameResource refuses a payment that says it is for something else. Buyers of
+// version 1 do not say, and no signature covers it; so it keeps honest buyers
+// from mistakes, and the price of each route is checked all the same.
+func sameResource(rt *route, p *x402.Payment) error {
+	said := p.ResourceURL()
+	if said == "" || samePath(said, rt.resource.URL) {
+		return nil
+	}
+	return &x402.Invalid{Reason: "invalid_payload", Message: "the payment says that it is for another resource than this one"}
+}
