@@ -7,12 +7,30 @@
 // debt, and is there with all that settling it needs. Every claim stays on disk
 // for ever, as a sale; in memory it stays until nobody can present its payment
 // any more.
+//
+// A ledger is a folder of its own:
+//
+//	000007.jsonl   what was claimed and what became of it; the newest is written to
+//	lock           held while a gateway writes
+//
+// Each line is a JSON object that ends with a checksum of itself. A new segment
+// begins with all that is live, so that only the newest is read at the start. It
+// appears whole or not at all, and from then on nothing is written to the one
+// before it. No process writes to a segment of another.
 package ledger
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 
+	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
@@ -20,15 +38,36 @@ import (
 // and a chain has one of its own.
 const Keep = 10 * time.Minute
 
+const lockFile = "lock"
+
 // A Ledger is the memory of one gateway. All its methods are safe for
 // concurrent use, and return when what they were told is on disk. Those that
 // wait at the same time share one write and one sync.
 //
 // When one fails to be written, what it was told holds in this process all the
 // same, but for a claim, which was not granted; and after a crash it may be
-// forgotten. The next call begins a new file with all that is known. Until that
-// succeeds every claim fails, and says why.
-type Ledger struct{}
+// forgotten. The next call begins a new segment with all that is known. Until
+// that succeeds every claim fails, and says why.
+type Ledger struct {
+	dir  string
+	lock *os.File
+
+	mu     sync.Mutex
+	book   book
+	next   *batch    // what waits for the write that is under way; nil: nothing does
+	now    time.Time // the present, as the last claim had it
+	forgot time.Time // the latest ValidBefore of all that was forgotten
+	latest time.Time // of all claims
+	crowd  int       // how many payments the book may hold before some are forgotten
+	closed bool
+
+	writing sync.Mutex // held by who writes; taken before mu
+	file    *os.File
+	number  int   // of its segment
+	size    int   // bytes in it
+	full    int   // bytes at which a new one is begun
+	broken  error // why nothing may be written to it any more
+}
 
 // Open reads the ledger in a folder, which is made with mode 0700 when it is
 // missing, and is its only writer until Close: a second one fails. now is the
@@ -36,7 +75,78 @@ type Ledger struct{}
 //
 // A claim that the last process left without an end was cut off by a kill: it
 // is unknown from now on. Debts are as they were.
-func Open(dir string, now time.Time) (*Ledger, error) { panic("not built yet") }
+func Open(dir string, now time.Time) (*Ledger, error) {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot open the ledger: %v", err)
+	}
+	lock, err := takeLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	l := &Ledger{dir: dir, lock: lock, book: book{}, now: now, latest: now}
+	if err := l.load(now); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return l, nil
+}
+
+// takeLock keeps others out until the file is closed.
+func takeLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the ledger: %v", err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		err = fmt.Errorf("another process writes to the ledger in %q", filepath.Dir(path))
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// load reads the newest segment and begins one of our own.
+func (l *Ledger) load(now time.Time) error {
+	if err := durable.Sweep(l.dir); err != nil {
+		return err
+	}
+	all, err := numbers(l.dir)
+	if err != nil {
+		return err
+	}
+	if len(all) == 0 {
+		return l.begin(*l.start())
+	}
+	l.number = all[len(all)-1]
+	path := segmentPath(l.dir, l.number)
+	last, err := readSegment(path)
+	if err != nil {
+		return err
+	}
+	if err := syncFile(path); err != nil { // what a killed process wrote may be in memory only
+		return fmt.Errorf("cannot open the ledger: %v", err)
+	}
+	l.book, l.forgot = last.live, last.Forgot
+	if last.latest.After(l.latest) {
+		l.latest = last.latest
+	}
+	cut := l.book.cutOff(now)
+	if len(last.events) == 0 && len(cut) == 0 {
+		l.number-- // ours will say all that it says: it takes its place
+	} else {
+		l.forget(cut)
+	}
+	return l.begin(*l.start())
+}
+
+func syncFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 // Claim grants a payment to its caller, and to nobody else: the error is a
 // [*Taken] when it was claimed before and not freed since. All other errors mean
@@ -44,36 +154,73 @@ func Open(dir string, now time.Time) (*Ledger, error) { panic("not built yet") }
 //
 // e.At is the present. ctx is looked at before anything is written: a claim that
 // was begun is finished.
-func (l *Ledger) Claim(ctx context.Context, e Entry) error { panic("not built yet") }
+func (l *Ledger) Claim(ctx context.Context, e Entry) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return l.tell(recordOf(e))
+}
 
 // Free takes a claim back, so that its payment can be used again. The caller
 // knows that nothing of it can have been settled, or will be.
-func (l *Ledger) Free(c x402.Claim, reason string) error { panic("not built yet") }
+func (l *Ledger) Free(c x402.Claim, reason string) error {
+	return l.tell(record{State: Freed, Payment: payment(c), Reason: reason, Ended: plain(time.Now())})
+}
 
 // Owe makes a claim a debt: it is about to be served, and will have to be
 // settled with this request by this facilitator, by the next process if not by
 // this one.
-func (l *Ledger) Owe(c x402.Claim, facilitator string, r x402.Request) error { panic("not built yet") }
+func (l *Ledger) Owe(c x402.Claim, facilitator string, r x402.Request) error {
+	return l.tell(record{State: Owed, Payment: payment(c), Facilitator: facilitator, Request: bytes.Clone(r)})
+}
 
 // Settle ends a claim or a debt: it was settled by a transaction.
-func (l *Ledger) Settle(c x402.Claim, transaction string) error { panic("not built yet") }
+func (l *Ledger) Settle(c x402.Claim, transaction string) error {
+	return l.tell(record{State: Settled, Payment: payment(c), Transaction: transaction, Ended: plain(time.Now())})
+}
 
 // Fail ends a claim or a debt: it was not settled and never will be.
-func (l *Ledger) Fail(c x402.Claim, reason string) error { panic("not built yet") }
+func (l *Ledger) Fail(c x402.Claim, reason string) error {
+	return l.tell(record{State: Failed, Payment: payment(c), Reason: reason, Ended: plain(time.Now())})
+}
 
 // Doubt ends a claim or a debt of which nobody can tell whether it was settled.
 // transaction is a hash to look for, if one is known. A later Settle or Fail may
 // bring the truth.
-func (l *Ledger) Doubt(c x402.Claim, transaction, reason string) error { panic("not built yet") }
+func (l *Ledger) Doubt(c x402.Claim, transaction, reason string) error {
+	return l.tell(record{State: Unknown, Payment: payment(c), Transaction: transaction, Reason: reason, Ended: plain(time.Now())})
+}
 
 // Debts lists what is owed, by time of claim.
-func (l *Ledger) Debts() []Debt { panic("not built yet") }
+func (l *Ledger) Debts() []Debt {
+	l.mu.Lock()
+	live := l.book.all()
+	l.mu.Unlock()
+	inOrder(live)
+	var out []Debt
+	for _, r := range live {
+		if r.State == Owed {
+			out = append(out, Debt{Entry: r.entry(), Facilitator: r.Facilitator, Request: r.Request})
+		}
+	}
+	return out
+}
 
 // Close gives the folder to the next writer. Calls that wait are finished;
 // later ones fail.
-func (l *Ledger) Close() error { panic("not built yet") }
-
-// Read gives the sales of the ledger in a folder that were claimed at or after
-// since, and all that are still open, by time of claim. It takes no lock and may
-// be used while a gateway writes. A folder that does not exist has no sales.
-func Read(dir string, since time.Time) ([]Sale, error) { panic("not built yet") }
+func (l *Ledger) Close() error {
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	l.closed = true
+	last := l.next
+	l.mu.Unlock()
+	if last != nil {
+		<-last.done
+	}
+	l.writing.Lock() // and whoever writes now is done, too
+	defer l.writing.Unlock()
+	return errors.Join(l.file.Close(), l.lock.Close())
+}

@@ -85,4 +85,6 @@ type Taken struct {
 	Reason      string
 }
 
-func (t *Taken) Error() string { return fmt.Sprintf("this payment was used before, and is %s", t.State) }
+func (t *Taken) Error() string {
+	return fmt.Sprintf("this payment was used before, and is %s", t.State)
+}

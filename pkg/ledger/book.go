@@ -1,0 +1,93 @@
+package ledger
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/x402"
+)
+
+// A book is what is known of every payment that is remembered.
+type book map[x402.Claim]record
+
+// write enters a claim, or what became of one. It fails, and changes nothing,
+// where that cannot be so.
+func (b book) write(change record) error {
+	c := x402.Claim(change.Payment)
+	was, known := b[c]
+	switch {
+	case change.State == Claimed && known:
+		return &Taken{State: was.State, Transaction: was.Transaction, Reason: was.Reason}
+	case change.State == Claimed:
+		b[c] = change
+	case !known:
+		return fmt.Errorf("payment %s cannot be %s: it is not claimed", change.Payment, change.State)
+	case !slices.Contains(change.State.follows(), was.State):
+		return fmt.Errorf("payment %s cannot be %s: it is %s", change.Payment, change.State, was.State)
+	case change.State == Freed:
+		delete(b, c)
+	default:
+		b[c] = was.after(change)
+	}
+	return nil
+}
+
+// forget takes out what nobody can present any more, but for what is in keep,
+// and gives the latest ValidBefore of that; zero when there was nothing.
+func (b book) forget(now time.Time, keep map[x402.Claim]bool) time.Time {
+	var latest time.Time
+	for c, r := range b {
+		if r.State.open() || keep[c] || r.ValidBefore.Add(Keep).After(now) {
+			continue
+		}
+		if r.ValidBefore.After(latest) {
+			latest = r.ValidBefore
+		}
+		delete(b, c)
+	}
+	return latest
+}
+
+// cutOff makes unknown what was being served when its process died, and gives
+// that.
+func (b book) cutOff(now time.Time) map[x402.Claim]bool {
+	cut := map[x402.Claim]bool{}
+	for c, r := range b {
+		if r.State == Claimed {
+			b[c] = r.after(record{State: Unknown, Reason: "the gateway was killed while it was being served", Ended: plain(now)})
+			cut[c] = true
+		}
+	}
+	return cut
+}
+
+// all lists the records, in no order.
+func (b book) all() []record { return slices.Collect(maps.Values(b)) }
+
+// inOrder sorts records: open ones by time of claim, then the others by that of
+// their end.
+func inOrder(records []record) {
+	slices.SortFunc(records, func(x, y record) int {
+		if x.State.open() != y.State.open() {
+			if x.State.open() {
+				return -1
+			}
+			return 1
+		}
+		if n := x.time().Compare(y.time()); n != 0 {
+			return n
+		}
+		return strings.Compare(x.Payment.String(), y.Payment.String())
+	})
+}
+
+// time is when the record came to be what it is.
+func (r record) time() time.Time {
+	if r.State.open() {
+		return r.Terms.Claimed
+	}
+	return r.Ended
+}

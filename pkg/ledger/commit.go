@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/x402"
+)
+
+const (
+	segmentSize = 256 << 10 // bytes that a segment gets before a new one is begun, at least
+	crowdSize   = 1024      // payments among which none is looked for that could be forgotten
+)
+
+var errClosed = errors.New("the ledger is closed")
+
+// A batch is what goes to the disk in one write.
+type batch struct {
+	records [][]byte
+	claims  []x402.Claim        // that are granted by it
+	touched map[x402.Claim]bool // all that it speaks of
+	done    chan struct{}       // closed when err is set
+	err     error
+}
+
+// tell enters a change into the book and returns when it is on disk. Whoever
+// comes first while another batch is being written leads the next one.
+func (l *Ledger) tell(change record) error {
+	text, err := encode(change)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if err := l.enter(change); err != nil {
+		l.mu.Unlock()
+		return err
+	}
+	b, leads := l.next, l.next == nil
+	if leads {
+		b = &batch{done: make(chan struct{}), touched: map[x402.Claim]bool{}}
+		l.next = b
+	}
+	b.add(change, text)
+	l.mu.Unlock()
+	if leads {
+		l.commit(b)
+	}
+	<-b.done
+	return b.err
+}
+
+// enter changes the book, where that can be.
+func (l *Ledger) enter(change record) error {
+	if l.closed {
+		return errClosed
+	}
+	if change.State == Claimed {
+		l.now = change.Terms.Claimed
+		if _, known := l.book[x402.Claim(change.Payment)]; !known && !change.ValidBefore.After(l.forgot) {
+			return fmt.Errorf("nobody can tell whether this payment is new: those that were valid until %s are forgotten. Is the clock right?",
+				l.forgot.Format(time.RFC3339))
+		}
+		if l.now.After(l.latest) {
+			l.latest = l.now
+		}
+	}
+	return l.book.write(change)
+}
+
+func (b *batch) add(change record, text []byte) {
+	c := x402.Claim(change.Payment)
+	b.records = append(b.records, text)
+	b.touched[c] = true
+	if change.State == Claimed {
+		b.claims = append(b.claims, c)
+	}
+}
+
+// commit brings a batch to the disk: as a line, or, where nothing may be written
+// to the segment any more, as part of what a new one begins with.
+func (l *Ledger) commit(b *batch) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	runtime.Gosched() // those whom the last write woke join, rather than wait for one of their own
+	healthy := l.broken == nil
+	line, next := l.take(b)
+	if healthy {
+		l.broken = l.append(line)
+		l.finish(b, l.broken)
+	}
+	if next == nil || healthy && l.broken != nil {
+		return
+	}
+	err := l.begin(*next)
+	switch {
+	case healthy:
+		l.broken = err
+	case err != nil:
+		l.finish(b, fmt.Errorf("the ledger takes nothing since %v: %v", l.broken, err))
+	default:
+		l.broken = nil
+		l.finish(b, nil)
+	}
+}
+
+// A start is what a segment begins with.
+type start struct {
+	header
+	live []record
+}
+
+// take closes a batch and gives its line. It gives a start, too, where a new
+// segment is to be begun, with all that is known up to this line and with it.
+func (l *Ledger) take(b *batch) ([]byte, *start) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = nil
+	line := lineOf(b.records)
+	renew := l.broken != nil || l.size+len(line) > l.full
+	// All that is known is on disk but this batch, and while something is broken
+	// nobody knows what is.
+	if l.broken == nil && (renew || len(l.book) > l.crowd) {
+		l.forget(b.touched)
+	}
+	if !renew {
+		return line, nil
+	}
+	return line, l.start()
+}
+
+func (l *Ledger) start() *start {
+	return &start{header: header{Begun: plain(l.latest), Forgot: l.forgot}, live: l.book.all()}
+}
+
+// forget takes out of the book what nobody can present any more.
+func (l *Ledger) forget(keep map[x402.Claim]bool) {
+	if latest := l.book.forget(l.now, keep); latest.After(l.forgot) {
+		l.forgot = latest
+	}
+	l.crowd = 2*len(l.book) + crowdSize
+}
+
+// finish tells all who wait for a batch how it went. Claims that are not on disk
+// were not granted.
+func (l *Ledger) finish(b *batch, err error) {
+	if err != nil {
+		l.mu.Lock()
+		for _, c := range b.claims {
+			delete(l.book, c)
+		}
+		l.mu.Unlock()
+	}
+	b.err = err
+	close(b.done)
+}
+
+// append writes a line and has it on disk when it succeeds.
+func (l *Ledger) append(line []byte) error {
+	_, err := l.file.Write(line)
+	if err == nil {
+		err = fdatasync(l.file)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot write to the ledger: %v", err)
+	}
+	l.size += len(line)
+	return nil
+}
+
+func fdatasync(f *os.File) error {
+	for {
+		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("fdatasync", err)
+		}
+	}
+}
+
+// begin writes a new segment and goes on in it. From the moment at which it may
+// be there, nothing can be written to the one before: where this fails, only
+// another new one helps, which takes the place of what this one left.
+func (l *Ledger) begin(s start) error {
+	data, err := s.encode()
+	if err != nil {
+		return err
+	}
+	path := segmentPath(l.dir, l.number+1)
+	if err := durable.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return fmt.Errorf("cannot write to the ledger: %v", err)
+	}
+	if l.file != nil {
+		_ = l.file.Close() // all that was to be kept of it was synced
+	}
+	l.file, l.number, l.size = f, l.number+1, len(data)
+	l.full = l.size + max(l.size, segmentSize)
+	return nil
+}

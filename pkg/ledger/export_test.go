@@ -1,0 +1,64 @@
+package ledger
+
+import "os"
+
+// Renew makes the next write begin a new segment.
+func (l *Ledger) Renew() {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	l.full = 0
+}
+
+// WriteTo sends the next write to another file.
+func (l *Ledger) WriteTo(f *os.File) {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	_ = l.file.Close()
+	l.file = f
+}
+
+// Size is how many payments are in memory.
+func (l *Ledger) Size() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.book)
+}
+
+// SegmentSize and CrowdSize are those of the ledger.
+const (
+	SegmentSize = segmentSize
+	CrowdSize   = crowdSize
+)
+
+// Seal makes a line of a JSON object.
+func Seal(object []byte) []byte { return seal(object) }
+
+// Again decodes a segment, makes a new one of what is live at its end, and
+// decodes that: what is live in the first, and in the second.
+func Again(data []byte) (first, second map[string]string, err error) {
+	s, err := decode(data)
+	if err != nil {
+		return nil, nil, err
+	}
+	again, err := start{header: header{Begun: s.latest, Forgot: s.Forgot}, live: s.live.all()}.encode()
+	if err != nil {
+		return nil, nil, err
+	}
+	t, err := decode(again)
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.live.texts(), t.live.texts(), nil
+}
+
+func (b book) texts() map[string]string {
+	out := map[string]string{}
+	for _, r := range b {
+		text, err := encode(r)
+		if err != nil {
+			text = []byte(err.Error())
+		}
+		out[r.Payment.String()] = string(text)
+	}
+	return out
+}

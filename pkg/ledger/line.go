@@ -1,0 +1,169 @@
+package ledger
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/x402"
+)
+
+// A record is what is known of one payment, or, in a line, what became of it.
+type record struct {
+	State       State     `json:"state"`
+	Payment     payment   `json:"payment"`
+	Terms       *terms    `json:"terms,omitempty"` // of open ones
+	ValidBefore time.Time `json:"valid_before,omitzero"`
+	Facilitator string    `json:"facilitator,omitempty"` // of owed ones
+	Request     []byte    `json:"request,omitempty"`     // in base64: word for word, whatever is in it
+	Transaction string    `json:"transaction,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	Ended       time.Time `json:"ended_at,omitzero"`
+}
+
+// terms are what only open payments need.
+type terms struct {
+	Claimed  time.Time     `json:"claimed_at"`
+	Address  offer.Address `json:"offer"`
+	Route    string        `json:"route"`
+	Network  string        `json:"network"`
+	Symbol   string        `json:"token"`
+	Asset    string        `json:"asset"`
+	Decimals int           `json:"decimals"`
+	Amount   string        `json:"amount"`
+	PayTo    string        `json:"pay_to"`
+}
+
+func recordOf(e Entry) record {
+	return record{State: Claimed, Payment: payment(e.Claim), ValidBefore: plain(e.ValidBefore), Terms: &terms{
+		Claimed: plain(e.At), Address: e.Address, Route: e.Route, Network: e.Network, Symbol: e.Symbol, Asset: e.Asset,
+		Decimals: e.Decimals, Amount: e.Amount, PayTo: e.PayTo,
+	}}
+}
+
+// entry gives back what recordOf was given. The record is open.
+func (r record) entry() Entry {
+	t := r.Terms
+	return Entry{
+		Claim: x402.Claim(r.Payment), At: t.Claimed, ValidBefore: r.ValidBefore, Address: t.Address, Route: t.Route,
+		Network: t.Network, Symbol: t.Symbol, Asset: t.Asset, Decimals: t.Decimals, Amount: t.Amount, PayTo: t.PayTo,
+	}
+}
+
+// plain is a moment as it comes back from the disk.
+func plain(t time.Time) time.Time { return t.Round(0).UTC() }
+
+// after is what is known of a payment once a change has come over it. What only
+// open ones need goes with their end.
+func (r record) after(change record) record {
+	r.State, r.Ended = change.State, change.Ended
+	if change.State == Owed {
+		r.Facilitator, r.Request = change.Facilitator, change.Request
+		return r
+	}
+	if change.Transaction != "" {
+		r.Transaction = change.Transaction
+	}
+	r.Reason = change.Reason
+	r.Terms, r.Facilitator, r.Request = nil, "", nil
+	return r
+}
+
+// A payment is a claim as one word: chain/contract/payer/nonce.
+type payment x402.Claim
+
+func (p payment) String() string {
+	text, _ := p.AppendText(nil) // which does not fail
+	return string(text)
+}
+
+// AppendText gives the word.
+func (p payment) AppendText(b []byte) ([]byte, error) {
+	b = strconv.AppendUint(b, p.Chain, 10)
+	for _, part := range [][]byte{p.Contract[:], p.Payer[:], p.Nonce[:]} {
+		b = hex.AppendEncode(append(b, "/0x"...), part)
+	}
+	return b, nil
+}
+
+// MarshalText gives the word.
+func (p payment) MarshalText() ([]byte, error) { return p.AppendText(make([]byte, 0, 192)) }
+
+// UnmarshalText reads the word.
+func (p *payment) UnmarshalText(text []byte) error {
+	parts := strings.Split(string(text), "/")
+	if len(parts) != 4 {
+		return errors.New("a payment is chain/contract/payer/nonce")
+	}
+	chain, err := strconv.ParseUint(parts[0], 10, 64)
+	if err != nil {
+		return errors.New("the chain of a payment is a number")
+	}
+	p.Chain = chain
+	for i, into := range [][]byte{p.Contract[:], p.Payer[:], p.Nonce[:]} {
+		digits, ok := strings.CutPrefix(parts[i+1], "0x")
+		if !ok || len(digits) != hex.EncodedLen(len(into)) {
+			return fmt.Errorf("%q has not the length it should have", parts[i+1])
+		}
+		if _, err := hex.Decode(into, []byte(digits)); err != nil {
+			return fmt.Errorf("%q is not hexadecimal", parts[i+1])
+		}
+	}
+	return nil
+}
+
+// A header is the first line of a segment.
+type header struct {
+	Schema  int       `json:"ledger"`
+	Begun   time.Time `json:"begun"`           // not before any claim of the segments before it
+	Forgot  time.Time `json:"forgot,omitzero"` // the latest ValidBefore of all that was forgotten before this segment
+	Carried int       `json:"carried"`         // how many of the lines that follow say what was live then
+}
+
+// A group is every other line: what was written and synced together.
+type group struct {
+	Records []record `json:"records"`
+}
+
+// The end of a line, with the checksum of what is before it: CRC-32C, in hex.
+const (
+	sumStart = `,"crc":"`
+	sumEnd   = "\"}\n"
+	sumSize  = len(sumStart) + 8 + len(sumEnd)
+)
+
+func checksum(text []byte) uint32 { return crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)) }
+
+// seal makes a line of a JSON object.
+func seal(object []byte) []byte {
+	open := bytes.TrimSuffix(object, []byte("}"))
+	return fmt.Appendf(open, "%s%08x%s", sumStart, checksum(open), sumEnd)
+}
+
+// sealed reports whether a line is as seal made it.
+func sealed(line []byte) bool {
+	cut := len(line) - sumSize
+	return cut > 0 && string(line[cut:]) == fmt.Sprintf("%s%08x%s", sumStart, checksum(line[:cut]), sumEnd)
+}
+
+// lineOf makes a line of records that are encoded already.
+func lineOf(records [][]byte) []byte {
+	object := append([]byte(`{"records":[`), bytes.Join(records, []byte(","))...)
+	return seal(append(object, "]}"...))
+}
+
+// encode gives the JSON of what goes into a line.
+func encode(v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("cannot write down the payment: %v", err)
+	}
+	return text, nil
+}
