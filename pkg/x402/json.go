@@ -61,7 +61,7 @@ func parseObject(text []byte) (object, error) {
 	if text[i] != '{' {
 		return nil, errors.New("is not a JSON object")
 	}
-	var o object
+	o := object{} // never nil: nil is none
 	for i = space(text, i+1); text[i] != '}'; {
 		name, err := unquote(text[i:skipString(text, i)])
 		if err != nil {
@@ -228,6 +228,29 @@ func (o object) list(name string) ([][]byte, error) {
 		return nil, fmt.Errorf("%q %v", name, err)
 	}
 	return list, nil
+}
+
+// texts reads a list of strings; none is nil.
+func (o object) texts(name string) ([]string, error) {
+	if o.find(name) == nil {
+		return nil, nil
+	}
+	list, err := o.list(name)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, element := range list {
+		if element[0] != '"' {
+			return nil, fmt.Errorf("%q holds something that is no string", name)
+		}
+		s, err := unquote(element)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, string(s))
+	}
+	return all, nil
 }
 
 // count reads a number without sign, point and exponent that must be there.

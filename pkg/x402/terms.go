@@ -131,6 +131,9 @@ func parseResource(o object) (string, error) {
 	if r.IconURL, err = o.text("iconUrl"); err != nil {
 		return "", err
 	}
+	if r.Tags, err = o.texts("tags"); err != nil {
+		return "", err
+	}
 	return r.URL, r.check()
 }
 
@@ -188,12 +191,11 @@ func (r *Requirements) parseToken(o object) (err error) {
 	if r.Scheme == exact && r.Extra.AssetTransferMethod == "" {
 		r.Extra.AssetTransferMethod = eip3009 // the default of the scheme
 	}
-	for _, s := range []*string{&r.Asset, &r.PayTo} {
-		a, err := ParseAddress(*s)
-		if err != nil {
-			return err
-		}
-		*s = a.String()
+	asset, err := o.address("asset")
+	if err != nil {
+		return err
 	}
-	return nil
+	payTo, err := o.address("payTo")
+	r.Asset, r.PayTo = asset.String(), payTo.String()
+	return err
 }
