@@ -42,11 +42,16 @@ func (d *doubt) Error() string {
 	return text
 }
 
-// Refused answers for an upstream that [Collect] stopped, and tells whether it
-// did: any other error is the proxy's own.
+// Refused ends the sale of a request that its reverse proxy failed to serve.
+// Where [Collect] was the reason it answers too, and gives true; any other error
+// is the proxy's to answer.
 func Refused(w http.ResponseWriter, r *http.Request, err error) bool {
 	s := saleOf(r)
-	if s == nil || !answers(err) {
+	if s == nil {
+		return false
+	}
+	s.end(r.Context())
+	if !answers(err) {
 		return false
 	}
 	s.till.turnAway(w, r, s.route, err)

@@ -38,6 +38,7 @@ func (s *sale) collect(res *http.Response) error {
 	case res.StatusCode >= http.StatusBadRequest:
 		s.why = fmt.Sprintf("the upstream answered %d", res.StatusCode)
 		s.till.metrics.upstream.WithLabelValues(s.route.labelled(s.way)...).Inc()
+		s.end(res.Request.Context())
 		return nil
 	}
 	forOne(res.Header)

@@ -125,6 +125,7 @@ func (t *Till) sell(w http.ResponseWriter, r *http.Request, rt *route, below str
 	}
 	defer sale.end(r.Context())
 	if err := sale.verify(r.Context(), peer(r)); err != nil {
+		sale.end(r.Context())
 		t.turnAway(w, r, rt, err)
 		return
 	}
