@@ -1,6 +1,7 @@
 package charge
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -83,7 +84,7 @@ func (t *Till) turnAway(w http.ResponseWriter, r *http.Request, rt *route, err e
 	case errors.As(err, &no):
 		t.metrics.failed(rt, no.Reason)
 		setReceipt(w.Header(), no.Settlement)
-		t.challenge(w, r, rt, &x402.Invalid{Reason: no.Reason, Message: no.Message})
+		t.challenge(w, r, rt, &x402.Invalid{Reason: cmp.Or(no.Reason, "settlement_failed")}) // the message is not for buyers
 	case errors.As(err, &unsure):
 		t.metrics.failed(rt, "unknown")
 		answerDoubt(w, unsure)

@@ -1,6 +1,7 @@
 package charge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +69,8 @@ func (s *sale) verify(ctx context.Context, peer netip.Addr) error {
 		case err != nil:
 			continue
 		case !verdict.Valid:
-			return &x402.Invalid{Reason: verdict.Reason, Message: verdict.Message}
+			s.till.Log.InfoContext(ctx, "payment refused", "facilitator", f.url, "reason", verdict.Reason, "message", verdict.Message)
+			return &x402.Invalid{Reason: cmp.Or(verdict.Reason, "invalid_payment")} // the message is not for buyers
 		}
 		s.verified = f
 		s.till.metrics.verified.WithLabelValues(s.route.labelled(s.way)...).Inc()
@@ -94,6 +96,7 @@ func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
 			s.finish(ctx, s.till.Ledger.Doubt(s.auth.Claim, got.Transaction, err.Error()))
 			return got, &doubt{got.Transaction}
 		case !got.Success:
+			s.till.Log.WarnContext(ctx, "payment not settled", "facilitator", f.url, "reason", got.Reason, "message", got.Message)
 			s.finish(ctx, s.till.Ledger.Fail(s.auth.Claim, got.Reason))
 			return got, &declined{got}
 		}

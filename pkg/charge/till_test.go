@@ -108,11 +108,11 @@ func TestWhatDoesNotPay(t *testing.T) {
 	}{
 		"upstream fails":       {upstream: say(500, "oops"), status: 500, body: "oops", state: ledger.Freed, again: 500},
 		"upstream wants money": {upstream: say(402, "pay me"), status: 502, body: "upstream_unpaid", state: ledger.Freed, again: 502},
-		"invalid":              {verify: say(200, `{"isValid":false,"invalidReason":"insufficient_funds"}`), status: 402, body: "insufficient_funds", state: ledger.Freed, again: 200},
+		"invalid":              {verify: say(200, `{"isValid":false,"invalidReason":"insufficient_funds","invalidMessage":"paid for at db-7"}`), status: 402, body: "insufficient_funds", state: ledger.Freed, again: 200},
 		"verdict is missing":   {verify: say(200, `{}`), status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
 		"verify breaks off":    {verify: cut, status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
 		"a true in a 500":      {verify: say(500, `{"isValid":true}`), status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
-		"declined":             {settle: say(200, `{"success":false,"errorReason":"insufficient_funds","transaction":"","network":"eip155:84532"}`), status: 402, body: "insufficient_funds", state: ledger.Failed, again: 402},
+		"declined":             {settle: say(200, `{"success":false,"errorReason":"insufficient_funds","errorMessage":"paid for at db-7","transaction":"","network":"eip155:84532"}`), status: 402, body: "insufficient_funds", state: ledger.Failed, again: 402},
 		"settle breaks off":    {settle: cut, status: 502, body: "settlement_unknown", state: ledger.Unknown, again: 502},
 		"settle fails":         {settle: say(500, `oops`), status: 502, body: "settlement_unknown", state: ledger.Unknown, again: 502},
 	} {
@@ -133,7 +133,7 @@ func TestWhatDoesNotPay(t *testing.T) {
 				t.Errorf("%d %s %v, want %d and %q", answer.StatusCode, body, answer.Header, tc.status, tc.body)
 			}
 			if answer.Header.Get("X-Secret") != "" || strings.Contains(body, "paid for") {
-				t.Errorf("the upstream's answer leaked: %s", body)
+				t.Errorf("the upstream's answer, or the facilitator's message, leaked: %s", body)
 			}
 			if diff := cmp.Diff(map[ledger.State]int{tc.state: 1}, w.states()); diff != "" {
 				t.Errorf("ledger (-want +got):\n%s", diff)
