@@ -18,31 +18,27 @@ const (
 	openAPIPath      = "/openapi.json"
 )
 
-// Document gives the document at a path, which is free; nil when there is none.
-func (t *Table) document(path string) any {
-	switch path {
-	case x402Path:
-		return t.wellKnown()
-	case openAPIPath:
-		return t.openAPI()
-	case registrationPath:
-		if d := t.registration(); d != nil {
-			return d
+// encodeDocuments encodes all documents of the table, by path. They are free.
+func (t *Table) encodeDocuments() map[string][]byte {
+	out := map[string][]byte{}
+	for path, document := range map[string]any{x402Path: t.wellKnown(), openAPIPath: t.openAPI(), registrationPath: t.registration()} {
+		if document == nil {
+			continue
 		}
+		body, err := json.MarshalIndent(document, "", "  ")
+		if err != nil {
+			panic("charge: cannot marshal a document: " + err.Error()) // of plain values
+		}
+		out[path] = append(body, '\n')
 	}
-	return nil
+	return out
 }
 
-// answerDocument answers with a document of ours.
-func answerDocument(w http.ResponseWriter, document any) {
-	body, err := json.MarshalIndent(document, "", "  ")
-	if err != nil {
-		panic("charge: cannot marshal a document: " + err.Error()) // of plain values
-	}
+func answerDocument(w http.ResponseWriter, body []byte) {
 	allowOrigins(w.Header())
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "max-age=60")
-	_, _ = w.Write(append(body, '\n')) // a client that left needs no answer
+	_, _ = w.Write(body) // a client that left needs no answer
 }
 
 // paid lists the routes that cost something, by offer and path.
@@ -110,7 +106,7 @@ func (t *Table) openAPI() any {
 			for _, m := range methods {
 				item[strings.ToLower(m)] = r.operation(parameters)
 			}
-			paths[path] = item
+			paths[s.Prefix+path] = item
 		}
 	}
 	return map[string]any{
@@ -121,10 +117,16 @@ func (t *Table) openAPI() any {
 	}
 }
 
-func (t *Table) servers() []any {
-	var out []any
+// servers are where the paths begin.
+func (t *Table) servers() []map[string]string {
+	var urls []string
 	for _, s := range t.offers {
-		out = append(out, map[string]any{"url": s.URL})
+		urls = append(urls, strings.TrimSuffix(s.URL, s.Prefix))
+	}
+	slices.Sort(urls)
+	var out []map[string]string
+	for _, url := range slices.Compact(urls) {
+		out = append(out, map[string]string{"url": url})
 	}
 	return out
 }

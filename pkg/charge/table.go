@@ -33,7 +33,8 @@ type Offer struct {
 
 // A Table says what each request must pay. It never changes.
 type Table struct {
-	offers []*seat // the more special first
+	offers    []*seat           // the more special first
+	documents map[string][]byte // that say what is sold, by path
 }
 
 // A seat is an offer and what was made of it.
@@ -85,7 +86,11 @@ func NewTable(offers []Offer) (*Table, error) {
 		}
 		return len(b.Prefix) - len(a.Prefix)
 	})
-	return t, errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	t.documents = t.encodeDocuments()
+	return t, nil
 }
 
 func newSeat(o Offer) (*seat, error) {

@@ -76,7 +76,7 @@ func (t *Till) Serve(table *Table, w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "bad_path", err.Error())
 		return
 	}
-	if document := table.document(path); document != nil {
+	if document := table.documents[path]; document != nil {
 		answerDocument(w, document)
 		return
 	}
