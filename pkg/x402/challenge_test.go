@@ -132,16 +132,17 @@ func TestNewChallengeRefuses(t *testing.T) {
 		change func(*x402.Resource)
 		want   string
 	}{
-		"no URL":                {func(r *x402.Resource) { r.URL = "" }, "no absolute http or https URL"},
-		"a path":                {func(r *x402.Resource) { r.URL = "/services/weather" }, "no absolute http or https URL"},
-		"another scheme":        {func(r *x402.Resource) { r.URL = "ftp://shop.example.org" }, "no absolute http or https URL"},
-		"a long service name":   {func(r *x402.Resource) { r.ServiceName = strings.Repeat("w", 33) }, "service name"},
-		"umlauts in the name":   {func(r *x402.Resource) { r.ServiceName = "Wärme" }, "service name"},
-		"a control character":   {func(r *x402.Resource) { r.ServiceName = "a\tb" }, "service name"},
-		"six tags":              {func(r *x402.Resource) { r.Tags = strings.Split("abcdef", "") }, "more than five tags"},
-		"an empty tag":          {func(r *x402.Resource) { r.Tags = []string{""} }, "the tag"},
-		"a long icon":           {func(r *x402.Resource) { r.IconURL = "https://" + strings.Repeat("i", 2041) }, "icon"},
-		"too much for a header": {func(r *x402.Resource) { r.Description = strings.Repeat("d", 4200) }, "of a header, and 6144 are safe"},
+		"no URL":                 {func(r *x402.Resource) { r.URL = "" }, "no absolute http or https URL"},
+		"a path":                 {func(r *x402.Resource) { r.URL = "/services/weather" }, "no absolute http or https URL"},
+		"another scheme":         {func(r *x402.Resource) { r.URL = "ftp://shop.example.org" }, "no absolute http or https URL"},
+		"bytes that are no text": {func(r *x402.Resource) { r.URL = "http://x\xff\xff" }, "no absolute http or https URL"},
+		"a long service name":    {func(r *x402.Resource) { r.ServiceName = strings.Repeat("w", 33) }, "service name"},
+		"umlauts in the name":    {func(r *x402.Resource) { r.ServiceName = "Wärme" }, "service name"},
+		"a control character":    {func(r *x402.Resource) { r.ServiceName = "a\tb" }, "service name"},
+		"six tags":               {func(r *x402.Resource) { r.Tags = strings.Split("abcdef", "") }, "more than five tags"},
+		"an empty tag":           {func(r *x402.Resource) { r.Tags = []string{""} }, "the tag"},
+		"a long icon":            {func(r *x402.Resource) { r.IconURL = "https://" + strings.Repeat("i", 2041) }, "icon"},
+		"too much for a header":  {func(r *x402.Resource) { r.Description = strings.Repeat("d", 4200) }, "of a header, and 6144 are safe"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -213,6 +214,7 @@ func TestParseChallengeRefuses(t *testing.T) {
 		"another payee in the body":    {sent(v2), swap(v1, `"payTo":"0x52`, `"payTo":"0x53`), "the body asks for what the header does not"},
 		"another domain in the body":   {sent(v2), swap(v1, `"name":"USDC"`, `"name":"USD Coin"`), "the body asks for what the header does not"},
 		"another resource in the body": {sent(v2), swap(v1, `"resource":"https://shop`, `"resource":"https://shap`), "different resources"},
+		"two resources in the body":    {http.Header{}, swap(v1, `"accepts":[`, `"accepts":[`+strings.Replace(v1[strings.Index(v1, `[`)+1:strings.LastIndex(v1, `]`)], "shop", "shap", 1)+`,`), "another resource"},
 		"another copy in the body":     {sent(v2), swap(v2, `"amount":"1000"`, `"amount":"999"`), "the body asks for what the header does not"},
 	}
 	for name, tc := range tests {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"unicode/utf8"
 )
 
 // Requirements are what a seller asks for in one way to pay: PaymentRequirements
@@ -62,7 +63,7 @@ type Resource struct {
 
 // check holds a resource to the bounds that buyers enforce.
 func (r Resource) check() error {
-	if u, err := url.Parse(r.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if u, err := url.Parse(r.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || !utf8.ValidString(r.URL) {
 		return fmt.Errorf("the resource %q is no absolute http or https URL", r.URL)
 	}
 	if r.ServiceName != "" && !isLabel(r.ServiceName) {

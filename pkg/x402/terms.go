@@ -68,7 +68,7 @@ func parseBody(body []byte) (Terms, error) {
 }
 
 // parseTerms reads PaymentRequired in one of the versions.
-func parseTerms(text []byte, versions ...int64) (Terms, error) {
+func parseTerms(text []byte, versions ...int64) (t Terms, err error) {
 	o, err := parseJSON(text)
 	if err != nil {
 		return Terms{}, err
@@ -77,10 +77,13 @@ func parseTerms(text []byte, versions ...int64) (Terms, error) {
 	if err == nil && !slices.Contains(versions, version) {
 		err = fmt.Errorf("is of version %d", version)
 	}
-	if err != nil {
-		return Terms{}, err
+	if err == nil {
+		_, err = o.text("error")
 	}
-	if _, err := o.text("error"); err != nil {
+	if err == nil && version == 2 {
+		t.URL, err = parseResource(o)
+	}
+	if err != nil {
 		return Terms{}, err
 	}
 	list, err := o.list("accepts")
@@ -90,29 +93,33 @@ func parseTerms(text []byte, versions ...int64) (Terms, error) {
 	if err != nil {
 		return Terms{}, err
 	}
-	var t Terms
-	if version == 2 {
-		if t.URL, err = parseResource(o); err != nil {
-			return Terms{}, err
-		}
-	}
 	for _, element := range list {
-		option, err := parseObject(element)
-		if err != nil {
-			return Terms{}, fmt.Errorf("accepts something that %v", err)
+		if err := t.accept(element, version); err != nil {
+			return Terms{}, fmt.Errorf("accepts something wrong: %v", err)
 		}
-		if version == 1 {
-			if t.URL, err = option.filled("resource"); err != nil {
-				return Terms{}, err
-			}
-		}
-		r, err := parseRequirements(option, version)
-		if err != nil {
-			return Terms{}, err
-		}
-		t.Accepts = append(t.Accepts, r)
 	}
 	return t, nil
+}
+
+// accept adds a way to pay. In version 1 it says the resource, too.
+func (t *Terms) accept(element []byte, version int64) error {
+	option, err := parseObject(element)
+	if err != nil {
+		return err
+	}
+	if version == 1 {
+		url, err := option.filled("resource")
+		if err == nil && t.Accepts != nil && url != t.URL {
+			err = errors.New("it is for another resource than the one before")
+		}
+		if err != nil {
+			return err
+		}
+		t.URL = url
+	}
+	r, err := parseRequirements(option, version)
+	t.Accepts = append(t.Accepts, r)
+	return err
 }
 
 // parseResource gives the URL of the resource that version 2 requires.
