@@ -1,0 +1,9 @@
+package chain
+
+// For tests.
+const MaxAhead = maxAhead
+
+var (
+	NextSeal = nextSeal
+	Compiled = compiled
+)
