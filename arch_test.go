@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/render", "pkg/resource", "pkg/state", "pkg/view"},
 	"pkg/gateway":         {"pkg/charge", "pkg/durable", "pkg/ledger", "pkg/offer", "pkg/resource"},
 	"pkg/charge":          {"pkg/ledger", "pkg/offer", "pkg/x402"},
+	"pkg/ledger":          {"pkg/durable", "pkg/offer", "pkg/x402"},
 	"pkg/view":            {"pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/converge":        {"pkg/apply", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/apply/applytest": {"pkg/apply", "pkg/offer", "pkg/plan", "pkg/resource"},

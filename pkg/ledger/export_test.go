@@ -1,6 +1,11 @@
 package ledger
 
-import "os"
+import (
+	"os"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/x402"
+)
 
 // Renew makes the next write begin a new segment.
 func (l *Ledger) Renew() {
@@ -34,21 +39,25 @@ const (
 func Seal(object []byte) []byte { return seal(object) }
 
 // Again decodes a segment, makes a new one of what is live at its end, and
-// decodes that: what is live in the first, and in the second.
-func Again(data []byte) (first, second map[string]string, err error) {
+// decodes that: what is live in the first, and in the second, by payment, and
+// the sales of both.
+func Again(data []byte) (first, second map[string]string, sales []Sale, err error) {
 	s, err := decode(data)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	again, err := start{header: header{Begun: s.latest, Forgot: s.Forgot}, live: s.live.all()}.encode()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	t, err := decode(again)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return s.live.texts(), t.live.texts(), nil
+	r := reading{last: map[x402.Claim]*Sale{}}
+	r.add(s)
+	r.add(t)
+	return s.live.texts(), t.live.texts(), r.since(time.Time{}), nil
 }
 
 func (b book) texts() map[string]string {

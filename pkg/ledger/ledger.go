@@ -35,7 +35,9 @@ import (
 )
 
 // Keep is how long after its ValidBefore a payment is remembered: clocks differ,
-// and a chain has one of its own.
+// and a chain has one of its own. From then on it cannot be claimed at all, also
+// when the clock goes back; signed again with a later ValidBefore it is another
+// payment.
 const Keep = 10 * time.Minute
 
 const lockFile = "lock"
@@ -164,7 +166,7 @@ func (l *Ledger) Claim(ctx context.Context, e Entry) error {
 // Free takes a claim back, so that its payment can be used again. The caller
 // knows that nothing of it can have been settled, or will be.
 func (l *Ledger) Free(c x402.Claim, reason string) error {
-	return l.tell(record{State: Freed, Payment: payment(c), Reason: reason, Ended: plain(time.Now())})
+	return l.end(record{State: Freed, Payment: payment(c), Reason: reason})
 }
 
 // Owe makes a claim a debt: it is about to be served, and will have to be
@@ -176,19 +178,25 @@ func (l *Ledger) Owe(c x402.Claim, facilitator string, r x402.Request) error {
 
 // Settle ends a claim or a debt: it was settled by a transaction.
 func (l *Ledger) Settle(c x402.Claim, transaction string) error {
-	return l.tell(record{State: Settled, Payment: payment(c), Transaction: transaction, Ended: plain(time.Now())})
+	return l.end(record{State: Settled, Payment: payment(c), Transaction: transaction})
 }
 
 // Fail ends a claim or a debt: it was not settled and never will be.
 func (l *Ledger) Fail(c x402.Claim, reason string) error {
-	return l.tell(record{State: Failed, Payment: payment(c), Reason: reason, Ended: plain(time.Now())})
+	return l.end(record{State: Failed, Payment: payment(c), Reason: reason})
 }
 
 // Doubt ends a claim or a debt of which nobody can tell whether it was settled.
 // transaction is a hash to look for, if one is known. A later Settle or Fail may
 // bring the truth.
 func (l *Ledger) Doubt(c x402.Claim, transaction, reason string) error {
-	return l.tell(record{State: Unknown, Payment: payment(c), Transaction: transaction, Reason: reason, Ended: plain(time.Now())})
+	return l.end(record{State: Unknown, Payment: payment(c), Transaction: transaction, Reason: reason})
+}
+
+// end tells a change with the present, which matters to nobody but people.
+func (l *Ledger) end(change record) error {
+	change.Ended = plain(time.Now())
+	return l.tell(change)
 }
 
 // Debts lists what is owed, by time of claim.

@@ -41,7 +41,12 @@ func reopen(t testing.TB, l *ledger.Ledger, dir string, now time.Time) *ledger.L
 	return open(t, dir, now)
 }
 
-func must(t testing.TB, err error) {
+type fataler interface {
+	Helper()
+	Fatal(...any)
+}
+
+func must(t fataler, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

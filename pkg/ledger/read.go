@@ -3,6 +3,7 @@ package ledger
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -109,6 +110,11 @@ func (r *reading) since(t time.Time) []Sale {
 			out = append(out, *s)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b Sale) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(out, func(a, b Sale) int {
+		if n := a.At.Compare(b.At); n != 0 {
+			return n
+		}
+		return strings.Compare(payment(a.Claim).String(), payment(b.Claim).String())
+	})
 	return out
 }

@@ -169,14 +169,29 @@ func (s *segment) replay() error {
 		if (r.State == Claimed) != (r.Terms != nil) {
 			return fmt.Errorf("what it says of payment %s cannot be", r.Payment)
 		}
+		if r.State == Claimed {
+			s.claim(r)
+		}
 		if err := s.live.write(r); err != nil {
 			return err
 		}
-		if r.State == Claimed && r.Terms.Claimed.After(s.latest) {
-			s.latest = r.Terms.Claimed
-		}
 	}
 	return nil
+}
+
+// claim makes room for a claim of a payment that was forgotten by then, and
+// signed again: what is forgotten is not written down.
+func (s *segment) claim(r record) {
+	c := x402.Claim(r.Payment)
+	if was, known := s.live[c]; known && !was.State.open() && was.ValidBefore.Before(r.ValidBefore) {
+		delete(s.live, c)
+		if was.ValidBefore.After(s.Forgot) {
+			s.Forgot = was.ValidBefore
+		}
+	}
+	if r.Terms.Claimed.After(s.latest) {
+		s.latest = r.Terms.Claimed
+	}
 }
 
 // encode gives the bytes of a new segment.
