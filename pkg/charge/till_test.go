@@ -19,6 +19,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/charge"
 	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 func hello(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }
@@ -304,6 +305,112 @@ func TestDebtsOutliveTheProcess(t *testing.T) {
 	}
 	if answer, _ := w.ask("/", payment); answer.StatusCode != http.StatusPaymentRequired || w.runs.Load() != 1 {
 		t.Errorf("again: %d, and the upstream ran %d times", answer.StatusCode, w.runs.Load())
+	}
+}
+
+// TestDebtsOfOpenStreamsWait has debts collected while a stream runs: its own is
+// left alone until it ends, and one that is nobody's is settled.
+func TestDebtsOfOpenStreamsWait(t *testing.T) {
+	t.Parallel()
+	finish := make(chan bool)
+	w := newWorld(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: hello\n\n")
+		if r.URL.Path == "/long" {
+			w.(http.Flusher).Flush()
+			<-finish
+		}
+	}, settle("after"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.front.URL+"/long", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("PAYMENT-SIGNATURE", w.payment("/"))
+	long, err := http.DefaultTransport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer long.Body.Close()
+	payment := w.payment("/")
+	w.facilitator.tell(nil, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+	w.ask("/", payment)
+	w.facilitator.tell(nil, nil)
+	before := len(w.facilitator.asked())
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan bool)
+	go func() { defer close(done); w.till.CollectDebts(ctx) }()
+	eventually(t, "the debt that is nobody's is settled", func() bool { // debts are tried in their order
+		sales, err := ledger.Read(w.dir, time.Time{})
+		return err == nil && sales[1].State == ledger.Settled
+	})
+	if got := len(w.facilitator.asked()) - before; got != 1 {
+		t.Errorf("the facilitator was asked %d times, want once", got)
+	}
+	close(finish)
+	if _, err := io.Copy(io.Discard, long.Body); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream is settled", func() bool { return w.states()[ledger.Settled] == 2 })
+	stop()
+	<-done
+}
+
+// TestDebtsRunOut has one whose authorization nobody can settle any more.
+func TestDebtsRunOut(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hello, nil)
+	e := ledger.Entry{Claim: x402.Claim{Chain: 1}, At: time.Now(), ValidBefore: time.Now().Add(-time.Second)}
+	if err := w.ledger.Claim(t.Context(), e); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.ledger.Owe(e.Claim, w.facilitator.URL, x402.Request("{}")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan bool)
+	go func() { defer close(done); w.till.CollectDebts(ctx) }()
+	eventually(t, "the debt is given up", func() bool { return w.states()[ledger.Failed] == 1 })
+	stop()
+	<-done
+	if calls := w.facilitator.asked(); len(calls) > 0 {
+		t.Errorf("the facilitator was asked %v", calls)
+	}
+}
+
+// TestUnprovenIsVerifiedFirst pays with a signature that only a facilitator can
+// judge, where settling is to be the only call.
+func TestUnprovenIsVerifiedFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hello, settle("before"))
+	longer := func(payload map[string]any) {
+		inner := payload["payload"].(map[string]any)
+		inner["signature"] = inner["signature"].(string) + "00"
+	}
+	payment := altered(t, w.payment("/"), longer)
+	w.facilitator.tell(say(200, `{"isValid":false,"invalidReason":"invalid_exact_evm_signature"}`), nil)
+	if answer, _ := w.ask("/", payment); answer.StatusCode != http.StatusPaymentRequired || w.runs.Load() != 0 {
+		t.Errorf("refused: %d, and the upstream ran %d times", answer.StatusCode, w.runs.Load())
+	}
+	w.facilitator.tell(nil, nil)
+	if answer, _ := w.ask("/", payment); answer.StatusCode != http.StatusOK {
+		t.Errorf("accepted: %d", answer.StatusCode)
+	}
+	if diff := cmp.Diff([]string{"verify", "verify", "settle"}, w.facilitator.asked()); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
+func TestPaymentForAnotherResource(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hello, nil)
+	at := func(url string) string {
+		return altered(t, w.payment("/"), func(payload map[string]any) { payload["resource"] = map[string]any{"url": url} })
+	}
+	if answer, body := w.ask("/", at("https://notes.example.org/other")); answer.StatusCode != http.StatusPaymentRequired || !strings.Contains(body, "another resource") {
+		t.Errorf("of another path: %d %s", answer.StatusCode, body)
+	}
+	if answer, body := w.ask("/", at("https://notes.example.org/?q=1")); answer.StatusCode != http.StatusOK {
+		t.Errorf("with a query: %d %s", answer.StatusCode, body)
 	}
 }
 

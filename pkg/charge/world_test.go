@@ -1,14 +1,11 @@
 package charge_test
 
 import (
-	"crypto/rand"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
-	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -19,11 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
-	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/crypto/sha3"
 
+	"github.com/obolctl/obolctl/internal/paytest"
 	"github.com/obolctl/obolctl/pkg/charge"
 	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -193,57 +188,11 @@ func (w *world) states() map[ledger.State]int {
 // change may alter what is signed.
 func sign(t *testing.T, terms x402.Requirements, change func(map[string]string)) string {
 	t.Helper()
-	key, err := secp256k1.GeneratePrivateKey()
+	p, err := paytest.Sign(terms, change)
 	if err != nil {
 		t.Fatal(err)
 	}
-	nonce := make([]byte, 32)
-	_, _ = rand.Read(nonce)
-	auth := map[string]string{
-		"from": "0x" + hex.EncodeToString(keccak(key.PubKey().SerializeUncompressed()[1:])[12:]), "to": terms.PayTo, "value": terms.Amount,
-		"validAfter": "0", "validBefore": fmt.Sprint(time.Now().Add(5 * time.Minute).Unix()), "nonce": "0x" + hex.EncodeToString(nonce),
-	}
-	if change != nil {
-		change(auth)
-	}
-	digest := keccak([]byte{0x19, 1}, domain(t, terms), keccak(
-		keccak([]byte("TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)")),
-		word(t, auth["from"]), word(t, auth["to"]), word(t, auth["value"]), word(t, auth["validAfter"]), word(t, auth["validBefore"]), word(t, auth["nonce"])))
-	compact := ecdsa.SignCompact(key, digest, false)
-	payload := map[string]any{
-		"x402Version": 2, "accepted": terms,
-		"payload": map[string]any{"signature": "0x" + hex.EncodeToString(append(compact[1:], compact[0])), "authorization": auth},
-	}
-	text, err := json.Marshal(payload)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return base64.StdEncoding.EncodeToString(text)
-}
-
-func domain(t *testing.T, terms x402.Requirements) []byte {
-	t.Helper()
-	_, chain, _ := strings.Cut(terms.Network, ":")
-	return keccak(
-		keccak([]byte("EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")),
-		keccak([]byte(terms.Extra.Name)), keccak([]byte(terms.Extra.Version)), word(t, chain), word(t, terms.Asset))
-}
-
-func word(t *testing.T, s string) []byte {
-	t.Helper()
-	n, ok := new(big.Int).SetString(s, 0)
-	if !ok {
-		t.Fatalf("%q is no number", s)
-	}
-	return n.FillBytes(make([]byte, 32))
-}
-
-func keccak(parts ...[]byte) []byte {
-	h := sha3.NewLegacyKeccak256()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	return h.Sum(nil)
+	return p.Header
 }
 
 // A facilitator answers as it is told to, and remembers what it was asked.
@@ -258,32 +207,24 @@ type facilitator struct {
 
 func newFacilitator(t *testing.T) *facilitator {
 	t.Helper()
-	f := &facilitator{}
-	f.Server = httptest.NewServer(f)
+	f, honest := &facilitator{}, &paytest.Facilitator{}
+	honest.Handle = func(w http.ResponseWriter, r *http.Request, c paytest.Call) {
+		f.mu.Lock()
+		f.calls, f.bodies = append(f.calls, c.Path[1:]), append(f.bodies, c.Body)
+		does := map[string]http.HandlerFunc{"/verify": f.verify, "/settle": f.settle}[c.Path]
+		f.mu.Unlock()
+		if does == nil {
+			honest.Answer(w, c)
+			return
+		}
+		does(w, r)
+	}
+	f.Server = httptest.NewServer(honest)
 	t.Cleanup(f.Close)
 	return f
 }
 
-func (f *facilitator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	f.mu.Lock()
-	f.calls, f.bodies = append(f.calls, r.URL.Path[1:]), append(f.bodies, string(body))
-	verify, settle := f.verify, f.settle
-	f.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
-	switch {
-	case r.URL.Path == "/verify" && verify != nil:
-		verify(w, r)
-	case r.URL.Path == "/verify":
-		fmt.Fprint(w, `{"isValid":true}`)
-	case settle != nil:
-		settle(w, r)
-	default:
-		fmt.Fprintf(w, `{"success":true,"transaction":"%s","network":"eip155:84532"}`, hash)
-	}
-}
-
-const hash = "0x89c91c789e57059b17285e7ba1716a1f5ff4c5dace0ea5a5135f26158d0421b9"
+const hash = paytest.Transaction
 
 // say makes a handler of one answer.
 func say(status int, text string) http.HandlerFunc {
@@ -317,4 +258,22 @@ func receipt(t *testing.T, h http.Header) map[string]any {
 		t.Fatalf("%v in %q", err, text)
 	}
 	return out
+}
+
+// altered changes the JSON of a payment.
+func altered(t *testing.T, payment string, change func(map[string]any)) string {
+	t.Helper()
+	text, err := base64.StdEncoding.DecodeString(payment)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var payload map[string]any
+	if err := json.Unmarshal(text, &payload); err != nil {
+		t.Fatal(err)
+	}
+	change(payload)
+	if text, err = json.Marshal(payload); err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(text)
 }
