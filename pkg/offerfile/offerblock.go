@@ -328,7 +328,7 @@ func (d *draft) standalone() {
 	if d.Type == offer.Agent || d.Type == offer.Demo || d.Type == offer.HTTP && d.Upstream.Service != "" {
 		d.r.failIn(d.s, "standalone", "No gateway to stand alone", "A standalone offer is charged for by its gateway, and only inference offers and http offers with an upstream url have one.")
 	}
-	for _, name := range []string{"hostname", "branding", "listing", "registration", "async", "overlay", "path", "limits", "provenance"} {
+	for _, name := range []string{"hostname", "branding", "listing", "async", "overlay", "path", "limits", "provenance"} {
 		if d.s.own(name) {
 			at := d.s.at(name)
 			d.r.l.log.add(&hcl.Diagnostic{Severity: hcl.DiagWarning, Summary: "Without effect", Subject: &at,

@@ -3,6 +3,8 @@ package offerfile
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -142,11 +144,28 @@ func (d *draft) payment(s *section, primary bool) offer.Payment {
 	}
 	p.Facilitators = d.r.texts(s, "facilitators")
 	for _, v := range p.Facilitators {
-		if why := checkURL(v); why != "" {
+		if why := d.checkFacilitator(v); why != "" {
 			d.r.failIn(s, "facilitators", "Not a usable URL", why)
 		}
 	}
 	return p
+}
+
+// checkFacilitator says why a facilitator cannot be used; "" when it can.
+func (d *draft) checkFacilitator(v string) string {
+	why := checkURL(v)
+	if why != "" || !d.Standalone {
+		return why
+	}
+	u, err := url.Parse(v)
+	if err != nil {
+		return sentence(err)
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	if u.Scheme == "https" || u.Hostname() == "localhost" || err == nil && ip.IsLoopback() {
+		return ""
+	}
+	return fmt.Sprintf("%s is neither https nor on this machine: whoever is on the way could say that payments are good. Write https://….", strconv.Quote(v))
 }
 
 func (d *draft) network(s *section, p *offer.Payment) (offer.Network, bool) {

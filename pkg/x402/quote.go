@@ -33,8 +33,8 @@ type Quote struct {
 // NewQuote makes a quote of a payment at a price, which is the payment's own or
 // that of a route. It fails on what a gateway cannot charge: a network, scheme
 // or transfer method that it does not know, a price per hour or epoch, a pay-to
-// or token that is no address, a token without an EIP-712 name and version, a
-// time limit that is not at least a second.
+// or token that is no address, a token of EIP-3009 without an EIP-712 name and
+// version, a time limit that is not at least a second.
 func NewQuote(p offer.Payment, price offer.Price) (Quote, error) {
 	network, known := offer.LookupNetwork(p.Network)
 	digits, evm := strings.CutPrefix(network.CAIP2, "eip155:")
@@ -50,7 +50,7 @@ func NewQuote(p offer.Payment, price offer.Price) (Quote, error) {
 		return Quote{}, fmt.Errorf("cannot charge %s", price.Text(p.Token))
 	case p.MaxTimeout < time.Second || p.MaxTimeout%time.Second != 0:
 		return Quote{}, fmt.Errorf("a time limit of %s is not of whole seconds", p.MaxTimeout)
-	case p.Token.EIP712Name == "" || p.Token.EIP712Version == "":
+	case p.Token.TransferMethod == eip3009 && (p.Token.EIP712Name == "" || p.Token.EIP712Version == ""):
 		return Quote{}, fmt.Errorf("token %s has no EIP-712 name and version", p.Token.Symbol)
 	}
 	q := Quote{v1Name: v1Name(network, p.Token), chain: chain}
