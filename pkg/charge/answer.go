@@ -123,6 +123,10 @@ func retryLater(w http.ResponseWriter, status int, code, text string) {
 	refuse(w, status, code, text)
 }
 
+// allowanceRequired is the one reason that the protocol answers with a 412: the
+// buyer has to let Permit2 move its tokens first.
+const allowanceRequired = "permit2_allowance_required"
+
 // challenge says what is to be paid, and what was wrong with what was.
 func (t *Till) challenge(w http.ResponseWriter, r *http.Request, rt *route, wrong *x402.Invalid) {
 	c := rt.challenge
@@ -148,7 +152,11 @@ func (t *Till) challenge(w http.ResponseWriter, r *http.Request, rt *route, wron
 	} else {
 		h["Content-Type"] = []string{"application/json"}
 	}
-	w.WriteHeader(http.StatusPaymentRequired)
+	status := http.StatusPaymentRequired
+	if wrong != nil && wrong.Reason == allowanceRequired {
+		status = http.StatusPreconditionFailed
+	}
+	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that left needs no answer
 }
 

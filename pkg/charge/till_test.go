@@ -110,6 +110,7 @@ func TestWhatDoesNotPay(t *testing.T) {
 		"upstream fails":       {upstream: say(500, "oops"), status: 500, body: "oops", state: ledger.Freed, again: 500},
 		"upstream wants money": {upstream: say(402, "pay me"), status: 502, body: "upstream_unpaid", state: ledger.Freed, again: 502},
 		"invalid":              {verify: say(200, `{"isValid":false,"invalidReason":"insufficient_funds","invalidMessage":"paid for at db-7"}`), status: 402, body: "insufficient_funds", state: ledger.Freed, again: 200},
+		"no allowance":         {verify: say(200, `{"isValid":false,"invalidReason":"permit2_allowance_required"}`), status: 412, body: "permit2_allowance_required", state: ledger.Freed, again: 200},
 		"verdict is missing":   {verify: say(200, `{}`), status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
 		"verify breaks off":    {verify: cut, status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
 		"a true in a 500":      {verify: say(500, `{"isValid":true}`), status: 502, body: "facilitator_unavailable", state: ledger.Freed, again: 200},
