@@ -87,7 +87,7 @@ func Open(dir string, now time.Time) (*Ledger, error) {
 	}
 	l := &Ledger{dir: dir, lock: lock, book: book{}, now: now, latest: now}
 	if err := l.load(now); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, freeLock(lock))
 	}
 	return l, nil
 }
@@ -106,6 +106,12 @@ func takeLock(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// freeLock frees the lock also where a process that is just being started has a
+// copy of the descriptor.
+func freeLock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
 }
 
 // load reads the newest segment and begins one of our own.
@@ -230,5 +236,5 @@ func (l *Ledger) Close() error {
 	}
 	l.writing.Lock() // and whoever writes now is done, too
 	defer l.writing.Unlock()
-	return errors.Join(l.file.Close(), l.lock.Close())
+	return errors.Join(l.file.Close(), freeLock(l.lock))
 }
