@@ -26,7 +26,7 @@ import (
 	"github.com/obolctl/obolctl/sandbox/internal/facilitator"
 )
 
-const seller = "0x00000000000000000000000000000000005e11E7"
+const seller = "0x00000000000000000000000000000000005E11e7"
 
 // A world is a facilitator that answers at a URL, over a chain of its own.
 type world struct {
