@@ -1,6 +1,6 @@
 // Command obol-sandbox runs a throwaway cluster that looks like the Obol Stack
 // to obolctl: a real kube-apiserver and etcd on this machine, without a
-// container engine.
+// container engine, and a chain with a facilitator to pay on.
 package main
 
 import (
@@ -51,7 +51,7 @@ type usageError struct{ error }
 
 // run is main without the process: its whole world is in its arguments.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := app(stdout, stderr).RunContext(ctx, args)
+	err := app(stdout, stderr).RunContext(ctx, urlLast(args))
 	if err == nil {
 		return 0
 	}
@@ -76,9 +76,10 @@ func app(stdout, stderr io.Writer) *cli.App {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("there is no command %q", c.Args().First())}
 			}
-			return usageError{errors.New("a command is needed: up, down, wipe or version")}
+			return usageError{errors.New("a command is needed: up, down, wipe, chain, buy or version")}
 		},
-		Commands: []*cli.Command{up(), down(), wipe(), version(), runEtcd()},
+		DisableSliceFlagSeparator: true, // a header may have a comma
+		Commands:                  []*cli.Command{up(), down(), wipe(), chainAlone(), buy(), version(), runChain(), runEtcd()},
 	}
 	refuse := func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 	a.OnUsageError = refuse
@@ -108,7 +109,7 @@ func up() *cli.Command {
 	return &cli.Command{
 		Name:  "up",
 		Usage: "start the sandbox; on a folder that had one, it is a reboot of the cluster",
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			dirFlag(),
 			&cli.BoolFlag{Name: "detach", DisableDefaultText: true,
 				Usage: "return when everything answers, and leave it running"},
@@ -116,13 +117,16 @@ func up() *cli.Command {
 				Usage: "listen for Kubernetes clients at `PORT`"},
 			&cli.IntFlag{Name: "etcd-port", DefaultText: "a free one",
 				Usage: "let etcd listen at `PORT`"},
-		},
+		}, chainPorts()...),
 		Action: func(c *cli.Context) error {
 			sandbox, err := at(c)
 			if err != nil {
 				return err
 			}
-			ports := cluster.Ports{APIServer: c.Int("port"), Etcd: c.Int("etcd-port")}
+			ports := cluster.Ports{
+				APIServer: c.Int("port"), Etcd: c.Int("etcd-port"),
+				Facilitator: c.Int("facilitator-port"), RPC: c.Int("rpc-port"),
+			}
 			if err := ports.Check(); err != nil {
 				return usageError{err}
 			}

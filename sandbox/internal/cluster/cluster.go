@@ -1,5 +1,6 @@
-// Package cluster starts, stops and wipes a sandbox: one etcd and one
-// kube-apiserver, whose files all live in one folder.
+// Package cluster starts, stops and wipes a sandbox: one etcd, one
+// kube-apiserver, and one chain with its facilitator, whose files all live in
+// one folder.
 package cluster
 
 import (
@@ -67,7 +68,7 @@ func (c *Cluster) up(ctx context.Context, want Ports) (started bool, err error) 
 	if err := c.makeCredentials(); err != nil {
 		return false, err
 	}
-	if s.Etcd.Alive() && s.APIServer.Alive() {
+	if s.alive() {
 		if err := s.Ports.agree(want); err != nil {
 			return false, err
 		}
@@ -108,6 +109,14 @@ func (c *Cluster) start(ctx context.Context, s *state) (err error) {
 			*p = process.Process{}
 		}
 	}()
+	var chain *process.Child
+	if !s.Chain.Alive() {
+		ours = append(ours, &s.Chain)
+		if chain, err = c.startChain(s); err != nil {
+			return err
+		}
+		defer chain.Close()
+	}
 	if !s.Etcd.Alive() {
 		ours = append(ours, &s.Etcd)
 		if err := c.startEtcd(ctx, s); err != nil {
@@ -117,6 +126,11 @@ func (c *Cluster) start(ctx context.Context, s *state) (err error) {
 	if !s.APIServer.Alive() {
 		ours = append([]*process.Process{&s.APIServer}, ours...)
 		if err := c.startAPIServer(s); err != nil {
+			return err
+		}
+	}
+	if chain != nil { // it had the time that etcd takes, and is ready before the API server
+		if err := c.awaitChain(ctx, s, chain); err != nil {
 			return err
 		}
 	}
@@ -162,7 +176,7 @@ func (c *Cluster) down(ctx context.Context, grace time.Duration) (stopped bool, 
 		return false, err
 	}
 	// The API server first: it needs etcd to end cleanly.
-	for _, p := range []*process.Process{&s.APIServer, &s.Etcd} {
+	for _, p := range []*process.Process{&s.APIServer, &s.Etcd, &s.Chain} {
 		stopped = stopped || p.Alive()
 		if err := p.Stop(ctx, grace); err != nil {
 			return stopped, err
@@ -193,8 +207,10 @@ func (c *Cluster) Wipe(ctx context.Context) error {
 	if _, err := c.down(ctx, 0); err != nil {
 		return err
 	}
-	if err := os.RemoveAll(c.path(etcdFolder)); err != nil {
-		return fmt.Errorf("cannot remove etcd's data: %w", err)
+	for _, data := range []string{etcdFolder, chainFolder} {
+		if err := os.RemoveAll(c.path(data)); err != nil {
+			return fmt.Errorf("cannot remove the sandbox's data: %w", err)
+		}
 	}
 	_, err = c.up(ctx, Ports{})
 	return err
@@ -210,7 +226,7 @@ func (c *Cluster) Watch(ctx context.Context) error {
 	}
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
-	for s.Etcd.Alive() && s.APIServer.Alive() {
+	for s.alive() {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -229,6 +245,8 @@ func (c *Cluster) Watch(ctx context.Context) error {
 		return err
 	case *now != *s:
 		return nil
+	case !s.Chain.Alive():
+		return fmt.Errorf("the chain ended; see %s", c.path(chainLog))
 	case !s.Etcd.Alive():
 		return fmt.Errorf("etcd ended; see %s", c.path(etcdLog))
 	default:

@@ -10,6 +10,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ethereum/go-ethereum/common/hexutil"
+	"github.com/ethereum/go-ethereum/crypto"
+
+	"github.com/obolctl/obolctl/sandbox/internal/chain"
 	"github.com/obolctl/obolctl/sandbox/internal/process"
 )
 
@@ -22,7 +26,9 @@ const (
 	auditPolicyFile = "audit-policy.yaml"
 	credentials     = "credentials"
 	etcdFolder      = "etcd"
+	chainFolder     = "chain"
 	logFolder       = "logs"
+	chainLog        = "logs/chain.log"
 	etcdLog         = "logs/etcd.log"
 	apiServerLog    = "logs/kube-apiserver.log"
 	auditLog        = "logs/audit.log"
@@ -33,9 +39,13 @@ func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 // state is what one command leaves for the next. A zero process does not run.
 type state struct {
 	Ports     Ports           `json:"ports"`
+	Chain     process.Process `json:"chain"`
 	Etcd      process.Process `json:"etcd"`
 	APIServer process.Process `json:"apiserver"`
 }
+
+// alive tells whether all of the sandbox runs.
+func (s *state) alive() bool { return s.Chain.Alive() && s.Etcd.Alive() && s.APIServer.Alive() }
 
 func (c *Cluster) readState() (*state, error) {
 	s := new(state)
@@ -54,33 +64,53 @@ func (c *Cluster) readState() (*state, error) {
 
 func (c *Cluster) writeState(s *state) error { return c.writeJSON(stateFile, s) }
 
-// A description is the contents of sandbox.json: all that scripts need to know.
+// A Description is the contents of sandbox.json: all that scripts need to know.
 // What this sandbox does not have is null.
-type description struct {
-	APIServer   string         `json:"apiserver"`
-	AuditLog    string         `json:"audit_log"`
+type Description struct {
+	APIServer   *string        `json:"apiserver"`
+	AuditLog    *string        `json:"audit_log"`
 	Edge        *string        `json:"edge"`
 	Facilitator *string        `json:"facilitator"`
 	RPC         *string        `json:"rpc"`
 	ChainID     *int64         `json:"chain_id"`
-	Token       *string        `json:"token"`
-	BuyerKey    *string        `json:"buyer_key"`
-	PIDs        map[string]int `json:"pids"` // of what runs
+	Token       *string        `json:"token"`     // the address of its USDC
+	BuyerKey    *string        `json:"buyer_key"` // 0x and 64 hex digits
+	PIDs        map[string]int `json:"pids"`      // of what runs
 }
 
+// Describe reads what the last command wrote of the sandbox.
+func (c *Cluster) Describe() (*Description, error) {
+	data, err := os.ReadFile(c.path(descriptionFile))
+	if err != nil {
+		return nil, fmt.Errorf("there is no sandbox in %q: %w", c.dir, err)
+	}
+	d := new(Description)
+	if err := json.Unmarshal(data, d); err != nil {
+		return nil, fmt.Errorf("cannot read %q: %w", c.path(descriptionFile), err)
+	}
+	return d, nil
+}
+
+// writeDescription tells of what has a port and of what runs.
 func (c *Cluster) writeDescription(s *state) error {
-	pids := make(map[string]int)
-	if s.Etcd.PID != 0 {
-		pids["etcd"] = s.Etcd.PID
+	d := Description{PIDs: make(map[string]int)}
+	for name, p := range map[string]process.Process{"chain": s.Chain, "etcd": s.Etcd, "apiserver": s.APIServer} {
+		if p.PID != 0 {
+			d.PIDs[name] = p.PID
+		}
 	}
-	if s.APIServer.PID != 0 {
-		pids["apiserver"] = s.APIServer.PID
+	if s.Ports.APIServer != 0 {
+		d.APIServer, d.AuditLog = new(s.Ports.url()), new(c.path(auditLog))
 	}
-	return c.writeJSON(descriptionFile, description{
-		APIServer: s.Ports.url(),
-		AuditLog:  c.path(auditLog),
-		PIDs:      pids,
-	})
+	if s.Ports.RPC != 0 {
+		d.RPC = new(loopback(s.Ports.RPC))
+	}
+	if s.Ports.Facilitator != 0 {
+		d.Facilitator = new(loopback(s.Ports.Facilitator))
+		d.ChainID, d.Token = new(int64(chain.ID)), new(chain.USDC.Hex())
+		d.BuyerKey = new(hexutil.Encode(crypto.FromECDSA(chain.BuyerKey())))
+	}
+	return c.writeJSON(descriptionFile, d)
 }
 
 func (c *Cluster) writeJSON(name string, v any) error {

@@ -5,38 +5,60 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 )
 
-// Ports is where a sandbox listens on 127.0.0.1. Zero means not yet chosen.
+// Ports is where a sandbox listens on 127.0.0.1. Zero means not yet chosen, or
+// not there.
 type Ports struct {
-	APIServer int `json:"apiserver"`
-	Etcd      int `json:"etcd"`
+	APIServer   int `json:"apiserver"`
+	Etcd        int `json:"etcd"`
+	Facilitator int `json:"facilitator"`
+	RPC         int `json:"rpc"`
 }
 
 var errPortTaken = errors.New("it is taken by another program")
 
 func (p Ports) url() string { return fmt.Sprintf("https://127.0.0.1:%d", p.APIServer) }
 
+func loopback(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
+// A listener is one of the ports, and who listens there.
+type listener struct {
+	port *int
+	name string
+}
+
+func (p *Ports) listeners() []listener {
+	return []listener{
+		{&p.APIServer, "the API server"}, {&p.Etcd, "etcd"},
+		{&p.Facilitator, "the facilitator"}, {&p.RPC, "the chain's JSON-RPC"},
+	}
+}
+
 // Check fails if these cannot be the ports of one sandbox.
 func (p Ports) Check() error {
-	for _, port := range []int{p.APIServer, p.Etcd} {
-		if port < 0 || port > 65535 {
-			return fmt.Errorf("%d is no port", port)
+	at := make(map[int]string)
+	for _, l := range p.listeners() {
+		switch first, taken := at[*l.port]; {
+		case *l.port < 0 || *l.port > 65535:
+			return fmt.Errorf("%d is no port", *l.port)
+		case taken:
+			return fmt.Errorf("port %d cannot serve both %s and %s", *l.port, first, l.name)
+		case *l.port != 0:
+			at[*l.port] = l.name
 		}
-	}
-	if p.APIServer != 0 && p.APIServer == p.Etcd {
-		return fmt.Errorf("port %d cannot serve both the API server and etcd", p.Etcd)
 	}
 	return nil
 }
 
-// agree fails if want asks for other ports than p.
+// agree fails if want asks for other ports than p has.
 func (p Ports) agree(want Ports) error {
-	if want.APIServer != 0 && want.APIServer != p.APIServer {
-		return fmt.Errorf("cannot use port %d: this sandbox has port %d for its API server", want.APIServer, p.APIServer)
-	}
-	if want.Etcd != 0 && want.Etcd != p.Etcd {
-		return fmt.Errorf("cannot use port %d: this sandbox has port %d for etcd", want.Etcd, p.Etcd)
+	wanted := want.listeners()
+	for i, l := range p.listeners() {
+		if port := *wanted[i].port; port != 0 && *l.port != 0 && port != *l.port {
+			return fmt.Errorf("cannot use port %d: this sandbox has port %d for %s", port, *l.port, l.name)
+		}
 	}
 	return nil
 }
@@ -44,20 +66,25 @@ func (p Ports) agree(want Ports) error {
 // choose fills in what is zero, from want or else from what is free. A sandbox
 // that has ports keeps them, because its kubeconfig names them.
 func (p *Ports) choose(want Ports) error {
-	if *p != (Ports{}) {
-		return p.agree(want)
+	if err := p.agree(want); err != nil {
+		return err
 	}
-	*p = want
-	var err error
-	if p.APIServer == 0 {
-		if p.APIServer, err = freePort(p.Etcd); err != nil {
+	all, wanted := p.listeners(), want.listeners()
+	for i, l := range all {
+		if *l.port == 0 {
+			*l.port = *wanted[i].port
+		}
+	}
+	for _, l := range all {
+		if *l.port != 0 {
+			continue
+		}
+		var err error
+		if *l.port, err = p.freePort(); err != nil {
 			return err
 		}
 	}
-	if p.Etcd == 0 {
-		p.Etcd, err = freePort(p.APIServer)
-	}
-	return err
+	return nil
 }
 
 // Ports come from below those that the kernel hands out for outgoing
@@ -69,10 +96,12 @@ const (
 	highestPort = 29999
 )
 
-func freePort(not int) (int, error) {
+// freePort finds a port that is free, and none of p.
+func (p *Ports) freePort() (int, error) {
 	for range 1000 {
 		port := lowestPort + rand.IntN(highestPort-lowestPort+1)
-		if port != not && free(port) == nil {
+		ours := slices.ContainsFunc(p.listeners(), func(l listener) bool { return *l.port == port })
+		if !ours && free(port) == nil {
 			return port, nil
 		}
 	}

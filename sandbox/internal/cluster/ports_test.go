@@ -9,21 +9,32 @@ import (
 
 func TestChoosePorts(t *testing.T) {
 	t.Parallel()
+	all := Ports{APIServer: 3, Etcd: 4, Facilitator: 5, RPC: 6}
 	tests := map[string]struct {
 		has, want Ports
 		err       string
 		check     func(Ports) bool
 	}{
-		"none given": {check: func(p Ports) bool { return ours(p.APIServer) && ours(p.Etcd) && p.APIServer != p.Etcd }},
+		"none given": {check: func(p Ports) bool {
+			return ours(p.APIServer) && ours(p.Etcd) && ours(p.Facilitator) && ours(p.RPC) && p.Check() == nil
+		}},
 		"one given": {
-			want:  Ports{Etcd: 24000},
-			check: func(p Ports) bool { return ours(p.APIServer) && p.APIServer != 24000 && p.Etcd == 24000 },
+			want: Ports{Etcd: 24000},
+			check: func(p Ports) bool {
+				return ours(p.APIServer) && p.Etcd == 24000 && ours(p.Facilitator) && ours(p.RPC) && p.Check() == nil
+			},
 		},
-		"both given":  {want: Ports{1, 2}, check: func(p Ports) bool { return p == Ports{1, 2} }},
-		"kept":        {has: Ports{3, 4}, check: func(p Ports) bool { return p == Ports{3, 4} }},
-		"given again": {has: Ports{3, 4}, want: Ports{3, 4}, check: func(p Ports) bool { return p == Ports{3, 4} }},
-		"other":       {has: Ports{3, 4}, want: Ports{APIServer: 5}, err: "cannot use port 5: this sandbox has port 3 for its API server"},
-		"other etcd":  {has: Ports{3, 4}, want: Ports{Etcd: 5}, err: "cannot use port 5: this sandbox has port 4 for etcd"},
+		"all given":   {want: all, check: func(p Ports) bool { return p == all }},
+		"kept":        {has: all, check: func(p Ports) bool { return p == all }},
+		"given again": {has: all, want: all, check: func(p Ports) bool { return p == all }},
+		"some kept": {
+			has:   Ports{APIServer: 3, Etcd: 4},
+			check: func(p Ports) bool { return p.APIServer == 3 && p.Etcd == 4 && ours(p.Facilitator) && ours(p.RPC) },
+		},
+		"other":             {has: all, want: Ports{APIServer: 7}, err: "cannot use port 7: this sandbox has port 3 for the API server"},
+		"other etcd":        {has: all, want: Ports{Etcd: 7}, err: "cannot use port 7: this sandbox has port 4 for etcd"},
+		"other facilitator": {has: all, want: Ports{Facilitator: 7}, err: "cannot use port 7: this sandbox has port 5 for the facilitator"},
+		"other RPC":         {has: all, want: Ports{RPC: 7}, err: "cannot use port 7: this sandbox has port 6 for the chain's JSON-RPC"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -36,6 +47,20 @@ func TestChoosePorts(t *testing.T) {
 				t.Errorf("chose %+v", p)
 			}
 		})
+	}
+}
+
+// TestChooseGivesNoPortTwice: of the free ones, too, and whichever is given.
+func TestChooseGivesNoPortTwice(t *testing.T) {
+	t.Parallel()
+	for range 200 {
+		var p Ports
+		if err := p.choose(Ports{RPC: lowestPort}); err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Check(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

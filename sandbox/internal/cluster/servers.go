@@ -19,12 +19,35 @@ import (
 
 // The hidden commands of the binary that a cluster's processes run.
 const (
+	ChainCommand     = "run-chain"
 	EtcdCommand      = "run-etcd"
 	APIServerCommand = "run-kube-apiserver"
 )
 
 //go:embed audit-policy.yaml
 var auditPolicy []byte
+
+// startChain does not wait until the chain and its facilitator serve. The caller
+// closes the child.
+func (c *Cluster) startChain(s *state) (*process.Child, error) {
+	child, err := c.launch(s, &s.Chain, chainLog, ChainCommand, "--data", c.path(chainFolder),
+		"--port", strconv.Itoa(s.Ports.Facilitator), "--rpc-port", strconv.Itoa(s.Ports.RPC))
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the chain: %w", err)
+	}
+	return child, nil
+}
+
+func (c *Cluster) awaitChain(ctx context.Context, s *state, child *process.Child) error {
+	err := child.AwaitReady(ctx)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = c.whyEnded(chainLog, s.Ports.Facilitator, s.Ports.RPC)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot start the chain: %w", err)
+	}
+	return nil
+}
 
 // startEtcd returns when etcd serves.
 func (c *Cluster) startEtcd(ctx context.Context, s *state) error {
@@ -36,7 +59,7 @@ func (c *Cluster) startEtcd(ctx context.Context, s *state) error {
 	defer child.Close()
 	err = child.AwaitReady(ctx)
 	if errors.Is(err, os.ErrProcessDone) {
-		err = c.whyEnded(s.Ports.Etcd, etcdLog)
+		err = c.whyEnded(etcdLog, s.Ports.Etcd)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot start etcd: %w", err)
@@ -116,7 +139,7 @@ func (c *Cluster) awaitAPIServer(ctx context.Context, s *state, config *rest.Con
 			return nil
 		}
 		if !s.APIServer.Alive() {
-			return fmt.Errorf("cannot start kube-apiserver: %w", c.whyEnded(s.Ports.APIServer, apiServerLog))
+			return fmt.Errorf("cannot start kube-apiserver: %w", c.whyEnded(apiServerLog, s.Ports.APIServer))
 		}
 		select {
 		case <-time.After(25 * time.Millisecond):
@@ -126,10 +149,12 @@ func (c *Cluster) awaitAPIServer(ctx context.Context, s *state, config *rest.Con
 	}
 }
 
-// whyEnded explains the early end of a server that listens at port.
-func (c *Cluster) whyEnded(port int, log string) error {
-	if err := free(port); err != nil {
-		return err
+// whyEnded explains the early end of a server that listens at ports.
+func (c *Cluster) whyEnded(log string, ports ...int) error {
+	for _, port := range ports {
+		if err := free(port); err != nil {
+			return err
+		}
 	}
 	data, err := os.ReadFile(c.path(log))
 	if err != nil {
