@@ -1,4 +1,4 @@
-# One offer of each type.
+# One offer of each type, and one that needs no cluster.
 
 obolctl {
   site = "demo"
@@ -7,6 +7,16 @@ obolctl {
 variable "model_server" {
   type        = string
   description = "The model server on this host, which speaks like OpenAI's."
+}
+
+variable "facilitator" {
+  type        = string
+  description = "Who settles what buyers pay for notes."
+}
+
+variable "notes_port" {
+  type        = number
+  description = "Where buyers reach notes."
 }
 
 defaults {
@@ -43,4 +53,21 @@ agent "quant" {
 
 demo "hello" {
   price = { per_request = "0.0001" }
+}
+
+http "notes" {
+  standalone = true # its gateway takes the money
+  price      = { per_request = "0.01" }
+
+  payment {
+    facilitators = [var.facilitator]
+  }
+  upstream {
+    url         = var.model_server
+    health_path = "/health"
+  }
+  gateway {
+    listen     = var.notes_port
+    public_url = "http://127.0.0.1:${var.notes_port}"
+  }
 }

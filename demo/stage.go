@@ -48,28 +48,36 @@ func (s *stage) say(what string)     { fmt.Fprintf(s.out, "\n  (%s)\n", what) }
 func (s *stage) held(what string)    { fmt.Fprintf(s.out, "  ok: %s\n", what) }
 
 // typed runs a command line as a person would type it, and fails unless it
-// exits as said. A panic, which exits 2 by itself, is no exit as said.
+// exits as said.
 func typed(line string, exit int) act {
 	return func(ctx context.Context, s *stage) error {
-		s.prompt(line)
-		cmd := s.command(ctx, strings.Fields(line)...)
-		var seen bytes.Buffer
-		both := io.MultiWriter(s.out, &seen)
-		cmd.Stdout, cmd.Stderr = both, both
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			return err
-		}
-		if bytes.Contains(seen.Bytes(), []byte("\ngoroutine ")) {
-			return fmt.Errorf("%q panicked", line)
-		}
-		if got := cmd.ProcessState.ExitCode(); got != exit {
-			return fmt.Errorf("%q exited %d, not %d", line, got, exit)
-		}
-		if exit != 0 {
-			s.held(fmt.Sprintf("exit status %d", exit))
-		}
-		return nil
+		_, err := s.run(ctx, line, exit, strings.Fields(line)...)
+		return err
 	}
+}
+
+// run runs words that a person would type as line, shows what they print, and
+// gives it. It fails unless they exit as said. A panic, which exits 2 by itself,
+// is no exit as said.
+func (s *stage) run(ctx context.Context, line string, exit int, words ...string) (string, error) {
+	s.prompt(line)
+	cmd := s.command(ctx, words...)
+	var seen bytes.Buffer
+	both := io.MultiWriter(s.out, &seen)
+	cmd.Stdout, cmd.Stderr = both, both
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		return "", err
+	}
+	if bytes.Contains(seen.Bytes(), []byte("\ngoroutine ")) {
+		return "", fmt.Errorf("%q panicked", line)
+	}
+	if got := cmd.ProcessState.ExitCode(); got != exit {
+		return "", fmt.Errorf("%q exited %d, not %d", line, got, exit)
+	}
+	if exit != 0 {
+		s.held(fmt.Sprintf("exit status %d", exit))
+	}
+	return seen.String(), nil
 }
 
 // command makes a command of the folder and its environment. It gets Ctrl-C

@@ -22,12 +22,13 @@ var story = []scene{
 		typed("obol-sandbox up --dir cluster --detach", 0),
 		connect,
 		bringAgent,
+		findFacilitator,
 		typed("cat offers.hcl", 0),
 	}},
 	{"What would change? Nothing has been applied yet", []act{
 		typed("obolctl plan", 0),
-		planned("four offers are to be created", map[string]string{
-			"inference.qwen": "declared", "http.search": "declared", "agent.quant": "declared", "demo.hello": "declared",
+		planned("five offers are to be created", map[string]string{
+			"inference.qwen": "declared", "http.search": "declared", "http.notes": "declared", "agent.quant": "declared", "demo.hello": "declared",
 		}),
 	}},
 	{"Agree to it", []act{
@@ -86,10 +87,16 @@ var story = []scene{
 		typed("obolctl apply --auto-approve", 0),
 		writesNothing,
 	}},
+	{"And what it is all for: a buyer, who knows nothing but a URL, pays and gets an answer", []act{
+		typed("obolctl probe http.notes", 0),
+		buy("http.notes"),
+		typed("obolctl sales", 0),
+		sold("http.notes", "10000"),
+	}},
 }
 
 // destroy names how many offers are there at the end of the story.
-const destroy = "obolctl destroy --auto-approve --approve-deletes 3"
+const destroy = "obolctl destroy --auto-approve --approve-deletes 4"
 
 // ending follows the story unless it is to be left running.
 var ending = []scene{
