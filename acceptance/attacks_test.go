@@ -9,7 +9,7 @@ import (
 
 // attacks are all of them.
 func attacks() []attack {
-	return slices.Concat(replays())
+	return slices.Concat(replays(), forgeries(), detours(), headerTricks(), facilitatorFaults())
 }
 
 // TestAttacks attacks our gateway in both modes: every attack has to be

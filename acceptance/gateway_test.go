@@ -64,7 +64,7 @@ func newGateway(t testing.TB, exe string, u *upstream, facilitator, payTo string
 			MaxTimeout: 5 * time.Minute, Facilitators: []string{facilitator},
 		}},
 		Routes: []offer.Route{
-			{Path: "/free/*", Methods: []string{"GET", "HEAD"}, Gate: "free"},
+			{Path: "/free/*", Gate: "free"},
 			{Path: "/cheap/*", Gate: "paid"},
 			{Path: "/dear/*", Gate: "paid", Price: &offer.Price{Unit: offer.PerRequest, Amount: "1"}},
 		},

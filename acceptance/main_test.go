@@ -63,6 +63,10 @@ func runAll(m *testing.M) (code int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
+	// Nearly all of a test's time is waiting for a block.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		return 0, err
+	}
 	return m.Run(), nil
 }
 

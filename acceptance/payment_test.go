@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/big"
-	"strings"
 	"time"
 )
 
@@ -135,6 +134,14 @@ func (a account) pay(q quote, version int, m terms) payment {
 	return p
 }
 
+// mark is a text that is in what a facilitator is asked about the payment.
+func (p payment) mark() string {
+	if p.permit {
+		return `"` + new(big.Int).SetBytes(p.nonce[:]).String() + `"`
+	}
+	return hexOf(p.nonce[:])
+}
+
 // payload is the part that the scheme decides; inner its authorization.
 func (p payment) payload() map[string]any { return p.doc["payload"].(map[string]any) }
 
@@ -146,13 +153,7 @@ func (p payment) inner() map[string]any {
 }
 
 // text is the payment's JSON.
-func (p payment) text() string {
-	b, err := json.Marshal(p.doc)
-	if err != nil {
-		panic(err) // JSON values
-	}
-	return string(b)
-}
+func (p payment) text() string { return jsonOf(p.doc) }
 
 // copied shares nothing with p that can be altered.
 func (p payment) copied() payment {
@@ -184,13 +185,10 @@ func decodeHeader(value string) (map[string]any, error) {
 	return doc, json.Unmarshal(data, &doc)
 }
 
-// twin adds a second member beside the first one of a name, anywhere in a JSON
-// text: the same name, or one that only careless readers take for it.
-func twin(text, name, as string, value any) string {
-	quoted, err := json.Marshal(value)
+func jsonOf(v any) string {
+	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // a JSON value
+		panic(err) // JSON values
 	}
-	at := fmt.Sprintf("%q:", name)
-	return strings.Replace(text, at, fmt.Sprintf("%q:%s,%s", as, quoted, at), 1)
+	return string(b)
 }

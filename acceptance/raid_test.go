@@ -127,7 +127,9 @@ func (r *raid) with(p payment, w wire, lines ...[2]string) answer {
 // all the same, money has to move.
 func (r *raid) forge(p payment, w wire, lines ...[2]string) answer {
 	r.mu.Lock()
-	r.claims[p.claim.String()] = &used{payment: p, void: true}
+	if r.claims[p.claim.String()] == nil {
+		r.claims[p.claim.String()] = &used{payment: p, void: true}
+	}
 	r.mu.Unlock()
 	return r.with(p, w, lines...)
 }
@@ -190,6 +192,18 @@ func atOnce(times int, do func(i int)) {
 		all.Go(func() { <-start; do(i) })
 	}
 	close(start)
+	all.Wait()
+}
+
+// together does a list of things, some at a time: what has to be settled waits
+// for a block each.
+func together(do []func()) {
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 64)
+	for _, f := range do {
+		slots <- struct{}{}
+		all.Go(func() { defer func() { <-slots }(); f() })
+	}
 	all.Wait()
 }
 
@@ -346,7 +360,6 @@ func (r *raid) sells() {
 	r.upstream.replies(nil)
 	r.toll.misbehaves("/verify", nil)
 	r.toll.misbehaves("/settle", nil)
-	r.buyer = r.chain.buyer
 	var a answer
 	for range 20 {
 		q, err := quoteOf(exchange(r.host, wire{target: "/cheap/honest"}))
@@ -354,7 +367,7 @@ func (r *raid) sells() {
 			r.report(broken, "no terms: %v", err)
 			return
 		}
-		p := r.buyer.pay(q, 2, q.honest(r.buyer.address))
+		p := r.chain.buyer.pay(q, 2, q.honest(r.chain.buyer.address))
 		if a = exchange(r.host, wire{target: "/cheap/honest", header: [][2]string{p.header()}}); a.served() {
 			return
 		}

@@ -4,11 +4,12 @@ package acceptance_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -18,9 +19,10 @@ type toll struct {
 	url, addr string
 	real      string // the honest one
 
-	mu    sync.Mutex
-	calls []tollCall
-	does  map[string]deed // by path; none: honest
+	mu      sync.Mutex
+	calls   []tollCall
+	does    map[string]deed  // by path; none: honest
+	special map[special]deed // before what is done by path
 }
 
 // A tollCall is one question that a seller asked.
@@ -37,12 +39,11 @@ type deed func(w http.ResponseWriter, c *asking)
 type asking struct {
 	tollCall
 	toll *toll
-	nth  int // of this deed's calls, from 1
 	left <-chan struct{}
 }
 
 func newToll(t testing.TB, facilitator string) *toll {
-	o := &toll{real: strings.TrimSuffix(facilitator, "/"), does: map[string]deed{}}
+	o := &toll{real: strings.TrimSuffix(facilitator, "/"), does: map[string]deed{}, special: map[special]deed{}}
 	o.url = listenHTTP(t, o)
 	o.addr = strings.TrimPrefix(o.url, "http://")
 	return o
@@ -54,10 +55,7 @@ func (o *toll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return // the seller is gone
 	}
 	c := &asking{tollCall: tollCall{r.URL.Path, body}, toll: o, left: r.Context().Done()}
-	o.mu.Lock()
-	o.calls = append(o.calls, c.tollCall)
-	does := o.does[r.URL.Path]
-	o.mu.Unlock()
+	does := o.deed(c.tollCall)
 	if does == nil {
 		does = honestly
 	}
@@ -68,32 +66,43 @@ func (o *toll) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (o *toll) misbehaves(path string, does deed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if does == nil {
-		delete(o.does, path)
-		return
-	}
-	nth := 0
-	o.does[path] = func(w http.ResponseWriter, c *asking) {
-		o.mu.Lock()
-		nth++
-		c.nth = nth
-		o.mu.Unlock()
-		does(w, c)
-	}
+	o.does[path] = does
 }
 
-// asked counts the calls at paths, and gives their bodies.
-func (o *toll) asked(paths ...string) (bodies [][]byte) {
+// to does a thing at a path when it is about one payment, whatever is done
+// about others.
+func (o *toll) to(p payment, path string, does deed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.special[special{path, p.mark()}] = does
+}
+
+// special names what is done about one payment.
+type special struct{ path, mark string }
+
+// deed finds what is to be done about a call.
+func (o *toll) deed(c tollCall) deed {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.calls = append(o.calls, c)
+	for s, does := range o.special {
+		if s.path == c.path && bytes.Contains(c.body, []byte(s.mark)) {
+			return does
+		}
+	}
+	return o.does[c.path]
+}
+
+// asked gives the calls at paths.
+func (o *toll) asked(paths ...string) (calls []tollCall) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, c := range o.calls {
-		for _, p := range paths {
-			if c.path == p {
-				bodies = append(bodies, c.body)
-			}
+		if slices.Contains(paths, c.path) {
+			calls = append(calls, c)
 		}
 	}
-	return bodies
+	return calls
 }
 
 // forward asks the honest facilitator.
@@ -165,8 +174,9 @@ func floods(w http.ResponseWriter, c *asking) {
 
 // once does a thing at the first call, and is honest from then on.
 func once(does deed) deed {
+	var begun atomic.Bool
 	return func(w http.ResponseWriter, c *asking) {
-		if c.nth > 1 {
+		if begun.Swap(true) {
 			honestly(w, c)
 			return
 		}
@@ -174,29 +184,5 @@ func once(does deed) deed {
 	}
 }
 
-// told changes what the honest facilitator says.
-func told(change func(said map[string]any)) deed {
-	return func(w http.ResponseWriter, c *asking) {
-		status, body := c.forward()
-		var said map[string]any
-		if err := json.Unmarshal(body, &said); err != nil {
-			say(w, status, string(body))
-			return
-		}
-		change(said)
-		changed, err := json.Marshal(said)
-		if err != nil {
-			panic(err) // JSON values
-		}
-		say(w, status, string(changed))
-	}
-}
-
-// transactionOf is the hash that the honest facilitator names.
-func transactionOf(body []byte) string {
-	var said struct{ Transaction string }
-	if err := json.Unmarshal(body, &said); err != nil {
-		return ""
-	}
-	return said.Transaction
-}
+// always does a thing at each call.
+func always(does deed) deed { return does }

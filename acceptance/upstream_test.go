@@ -101,9 +101,6 @@ func (u *upstream) serveExpress(w http.ResponseWriter, r *http.Request) {
 
 func (u *upstream) run(w http.ResponseWriter, r run) {
 	r.price = priceOf(r.target)
-	if strings.EqualFold(r.header.Get("X-HTTP-Method-Override"), http.MethodPost) && r.price != nil && r.price.Sign() == 0 {
-		r.price = shop["dear"] // what a framework would take for a POST
-	}
 	u.mu.Lock()
 	u.runs = append(u.runs, r)
 	n, reply, hold := len(u.runs), u.reply, u.hold
