@@ -102,7 +102,8 @@ func (s *sale) lend(res *http.Response) error {
 		s.till.Log.ErrorContext(ctx, "cannot write down a debt", "error", err.Error())
 		return errLedger
 	}
-	s.ended, s.passed = true, true
+	s.finish(ctx, nil)
+	s.passed = true
 	res.ContentLength = -1
 	res.Header.Del("Content-Length")
 	if res.Trailer == nil {

@@ -117,9 +117,12 @@ func (s *sale) order() []*facilitator {
 	return []*facilitator{s.verified}
 }
 
-// finish notes that the ledger was told how the sale ended.
+// finish notes that the ledger was told how the sale ended, or that it is a debt.
 func (s *sale) finish(ctx context.Context, err error) {
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		s.till.paid.leave(netip.Addr{})
+	}
 	if err != nil {
 		s.till.Log.ErrorContext(ctx, "cannot write down a payment", "claim", fmt.Sprint(s.auth.Claim), "error", err.Error())
 	}

@@ -24,7 +24,7 @@ import (
 
 // Limits of one till.
 const (
-	maxPaid      = 1024 // paid requests in our hands
+	maxPaid      = 1024 // payments that were claimed and have not come to an end
 	maxDebts     = 256  // streams under way, and debts left over from others
 	maxVerifying = 64   // questions to facilitators before the upstream is asked
 	maxOfOne     = 8    // of these, for one address that is not loopback
@@ -118,8 +118,8 @@ func (t *Till) sell(w http.ResponseWriter, r *http.Request, rt *route, below str
 		t.turnAway(w, r, rt, errBusy)
 		return
 	}
-	defer t.paid.leave(netip.Addr{})
 	if err := t.Ledger.Claim(r.Context(), sale.entry(time.Now())); err != nil {
+		t.paid.leave(netip.Addr{})
 		t.turnAway(w, r, rt, err)
 		return
 	}

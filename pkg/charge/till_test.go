@@ -401,6 +401,40 @@ func TestUnprovenIsVerifiedFirst(t *testing.T) {
 	}
 }
 
+// TestOpenStreamsLetOthersPay has more settled streams open than payments may be
+// under way.
+func TestOpenStreamsLetOthersPay(t *testing.T) {
+	t.Parallel()
+	const more = 1100
+	finish := make(chan bool)
+	w := newWorld(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: hello\n\n")
+		w.(http.Flusher).Flush()
+		select {
+		case <-finish:
+		case <-r.Context().Done():
+		}
+	}, settle("before"))
+	defer close(finish)
+	terms := w.terms("/")[0]
+	for range more {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.front.URL+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("PAYMENT-SIGNATURE", sign(t, terms, nil))
+		answer, err := http.DefaultTransport.RoundTrip(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if answer.StatusCode != http.StatusOK {
+			t.Fatalf("%d", answer.StatusCode)
+		}
+	}
+}
+
 func TestPaymentForAnotherResource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hello, nil)
