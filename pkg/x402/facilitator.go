@@ -116,7 +116,8 @@ type Verdict struct {
 }
 
 // Verify asks whether a payment would settle. An error means that no verdict
-// was had, which is not "invalid".
+// was had, which is not "invalid". Asking twice changes nothing, so a connection
+// that the facilitator closed while it was idle is no error.
 func (f *Facilitator) Verify(ctx context.Context, r Request) (Verdict, error) {
 	a, err := f.ask(ctx, f.limits.Verify, http.MethodPost, "/verify", r)
 	if err != nil {
@@ -193,6 +194,9 @@ func (f *Facilitator) ask(ctx context.Context, limit time.Duration, method, path
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("User-Agent", "obolctl")
+	if path != "/settle" {
+		r.Header["Idempotency-Key"] = nil // not sent: it lets the transport try again where an idle connection broke
+	}
 	resp, err := f.client.Do(r)
 	switch {
 	case err != nil && !connected.Load():

@@ -272,6 +272,43 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestBrokenConnection breaks a connection that was used before, as a server
+// does that closes idle ones: a verify is asked again, and a settle is a lost
+// answer.
+func TestBrokenConnection(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked := map[string]int{}
+		f, _ := connect(t, func(w http.ResponseWriter, r *http.Request) {
+			if asked[r.URL.Path]++; asked[r.URL.Path] == 2 {
+				cuts(w, r)
+				return
+			}
+			_, _ = io.WriteString(w, `{"isValid":true,"success":true,"transaction":"0x1","network":"x"}`)
+		})
+		start := time.Now()
+		for range 2 {
+			if v, err := f.Verify(t.Context(), Request(body)); err != nil || !v.Valid {
+				t.Errorf("Verify = %+v, %v", v, err)
+			}
+		}
+		if lasted := time.Since(start); lasted != 0 {
+			t.Errorf("asking again took %s", lasted)
+		}
+		for range 2 {
+			if s, err := f.Settle(t.Context(), Request(body)); err != nil || !s.Success {
+				t.Errorf("Settle = %+v, %v", s, err)
+			}
+		}
+		if lasted := time.Since(start); lasted != firstPause {
+			t.Errorf("settling again took %s, want %s", lasted, firstPause)
+		}
+		if diff := cmp.Diff(map[string]int{"/facilitator/verify": 3, "/facilitator/settle": 3}, asked); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/facilitator/verify" {
 		_, _ = io.WriteString(w, `{"isValid":true}`)

@@ -22,6 +22,7 @@ const (
 	hashless  = `{"success":false,"errorReason":"settlement_pending","transaction":"","network":"eip155:84532"}`
 	reverted  = `{"success":false,"errorReason":"invalid_exact_evm_transaction_failed","transaction":"0xbb","network":"eip155:84532"}`
 	accident  = `{"success":false,"errorReason":"Timed out while waiting for transaction 0xaa at https://rpc/key","transaction":"","network":"base"}`
+	unclear   = `{"success":false,"errorReason":"broadcast_problem","transaction":"0xaa","network":"eip155:84532"}`
 	forgotten = `{"success":false,"errorReason":"invalid_exact_evm_transaction_failed","errorMessage":"settlement_pending, but failed to persist for retry","transaction":"0xaa","network":"base"}`
 )
 
@@ -72,6 +73,7 @@ func TestSettle(t *testing.T) {
 		"pending without a hash, twice":     {[]http.HandlerFunc{says(200, hashless), says(200, hashless)}, with(underWay, ""), ErrUnknown, pause},
 		"an accident while waiting":         {[]http.HandlerFunc{says(200, accident), says(200, used)}, usedUp, ErrUnknown, pause},
 		"an accident, then yes":             {[]http.HandlerFunc{says(200, accident), says(200, paid)}, yes, nil, pause},
+		"no, about a transaction":           {[]http.HandlerFunc{says(200, unclear), says(200, paid)}, yes, nil, pause},
 		"pending, and forgotten":            {[]http.HandlerFunc{says(200, forgotten), says(200, used)}, with(usedUp, "0xaa"), ErrUnknown, pause},
 	}
 	for name, tc := range tests {

@@ -12,13 +12,13 @@ import "errors"
 // The headers of the protocol, as net/http spells them. Version 2 has a name of
 // its own for each; version 1 puts what a buyer must pay into the body.
 const (
-	RequiredHeader   = "Payment-Required"   // 402, version 2: Challenge.Header
-	PaymentHeader    = "Payment-Signature"  // what a buyer of version 2 sends
-	ReceiptHeader    = "Payment-Response"   // Settlement.Header
-	PaymentHeaderV1  = "X-Payment"          // what a buyer of version 1 sends
-	ReceiptHeaderV1  = "X-Payment-Response" // Settlement.Header
-	ExtensionsHeader = "Extension-Responses"
-	OverridesHeader  = "Settlement-Overrides"
+	RequiredHeader   = "Payment-Required"     // 402, version 2: Challenge.Header
+	PaymentHeader    = "Payment-Signature"    // what a buyer of version 2 sends
+	ReceiptHeader    = "Payment-Response"     // Settlement.Header
+	PaymentHeaderV1  = "X-Payment"            // what a buyer of version 1 sends
+	ReceiptHeaderV1  = "X-Payment-Response"   // Settlement.Header
+	ExtensionsHeader = "Extension-Responses"  // what a facilitator tells the seller; not for buyers
+	OverridesHeader  = "Settlement-Overrides" // with which an upstream would change a price
 )
 
 // ErrMalformed means that a buyer sent something that is no payment: the answer
