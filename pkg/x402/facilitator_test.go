@@ -146,7 +146,7 @@ func TestFacilitatorAsks(t *testing.T) {
 		var got []string
 		f, l := connect(t, func(w http.ResponseWriter, r *http.Request) {
 			text, _ := io.ReadAll(r.Body)
-			got = append(got, fmt.Sprintf("%s %s %s %q %s", r.Method, r.RequestURI, r.Header.Get("Content-Type"), r.TransferEncoding, text))
+			got = append(got, fmt.Sprintf("%s %s %s %q %s", r.Method, r.RequestURI, r.Header.Get("Content-Type"), r.Header["Accept-Encoding"], text))
 			_, _ = io.WriteString(w, `{"isValid":true,"success":true,"transaction":"0x1","network":"x","kinds":[]}`)
 		})
 		for range 2 {

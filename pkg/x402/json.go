@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -39,9 +40,9 @@ func decodeBase64(s string) ([]byte, error) {
 	return data, nil
 }
 
-// An object is the members of a JSON object, in order. Names are compared as
-// they are, and no two are equal: two readers of one text never see two things.
-// This is what encoding/json does not do, which ignores case and takes the last.
+// An object is the members of a JSON object, in order. Names are what they are,
+// and no two differ in case alone: whether a reader takes the first, the last or,
+// as encoding/json does, any case, it sees the same.
 type object []member
 
 type member struct{ name, value []byte } // value as it was written
@@ -67,7 +68,7 @@ func parseObject(text []byte) (object, error) {
 		if err != nil {
 			return nil, err
 		}
-		if o.has(name) {
+		if slices.ContainsFunc(o, func(m member) bool { return bytes.EqualFold(m.name, name) }) {
 			return nil, fmt.Errorf("has two members %q", clean(string(name), 40))
 		}
 		if len(o) == maxMembers {
@@ -160,15 +161,6 @@ func unquote(quoted []byte) ([]byte, error) {
 		return nil, errors.New("is not JSON")
 	}
 	return []byte(s), nil
-}
-
-func (o object) has(name []byte) bool {
-	for _, m := range o {
-		if bytes.Equal(m.name, name) {
-			return true
-		}
-	}
-	return false
 }
 
 // find gives a value as it was written, and nil when there is none or null,

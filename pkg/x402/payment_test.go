@@ -113,7 +113,7 @@ func TestPaymentOfJSON(t *testing.T) {
 		"twice in extra":               {swap(text, `"name":"USDC"`, `"name":"USDC","name":"USDC"`), `has two members "name"`},
 		"twice in the resource":        {swap(text, `"url":`, `"url":"","url":`), `has two members "url"`},
 		"twice in the witness":         {swap(permit, `"witness":{`, `"witness":{"to":"",`), `has two members "to"`},
-		"another case is another name": {swap(text, `"value":"1000"`, `"value":"1000","Value":"1"`), ""},
+		"a member twice, in two cases": {swap(text, `"value":"1000"`, `"value":"1000","Value":"1"`), `has two members "Value"`},
 		"an escaped name":              {swap(text, `"value":`, `"\u0076alue":`), ""},
 		"too many members":             {swap(text, `"extensions":{}`, manyMembers(64)), "more than 64 members"},
 		"nested as deep as allowed":    {swap(text, `"extensions":{}`, `"extensions":`+deepest), ""},

@@ -150,6 +150,7 @@ func TestSettleCancelled(t *testing.T) {
 				f, l := connect(t, tc.answer)
 				if tc.answer == nil {
 					l.Close()
+					synctest.Wait() // until it does not listen any more
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), tc.after)
 				defer cancel()
