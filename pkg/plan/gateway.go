@@ -3,6 +3,7 @@ package plan
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -202,7 +203,7 @@ func (p *planner) reload(s *subject, spec resource.Spec, run *resource.Running, 
 		case under(d.Path, drainFields):
 			at = 1
 			p.drains(s, &one)
-		case under(d.Path, placeFields):
+		case under(d.Path, placeFields) && !onlyPort(d):
 			at = 2
 			one.Cause, one.Class, one.Why = AddressChanged, Restore, "pods reach this host at another address"
 		}
@@ -210,6 +211,16 @@ func (p *planner) reload(s *subject, spec resource.Spec, run *resource.Running, 
 	}
 	steps := slices.DeleteFunc(parts[:], func(st Step) bool { return st.Fields == nil })
 	return p.mix(s, steps, want, now)
+}
+
+// onlyPort reports whether two addresses differ in nothing but the port, which
+// the offer says, and not where pods reach this host.
+func onlyPort(d resource.Difference) bool {
+	before, _ := d.Before.(string)
+	after, _ := d.After.(string)
+	was, err := netip.ParseAddrPort(before)
+	is, err2 := netip.ParseAddrPort(after)
+	return err == nil && err2 == nil && was.Addr() == is.Addr()
 }
 
 // known reports whether the configuration in force is known: the file may be

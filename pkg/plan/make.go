@@ -14,6 +14,7 @@ type planner struct {
 	rolledBack   bool // the same cluster, as it was before our last write
 	otherCluster bool
 	notes        []string
+	unregistered []string // addresses of offers that ask for a registration they do not have
 }
 
 // Make plans. It never acts on what was not seen: an unknown sighting blocks
@@ -35,6 +36,9 @@ func Make(in Input) Plan {
 		if len(changes) == 0 && s.declared != nil {
 			out.Unchanged++
 		}
+		if len(changes) == 0 && s.unaccepted() {
+			out.Unaccepted++
+		}
 		for _, c := range changes {
 			out.Complete = out.Complete && !slices.ContainsFunc(c.Steps, func(s Step) bool { return s.Action == Block && s.Cause == Unknown })
 			if c.Withheld {
@@ -43,7 +47,7 @@ func Make(in Input) Plan {
 		}
 		out.Changes = append(out.Changes, changes...)
 	}
-	out.Notes = p.notes
+	out.Notes = append(p.notes, p.noteRegistration()...)
 	return out
 }
 
@@ -176,6 +180,9 @@ func (p *planner) keep(s *subject) []Step {
 		}
 	}
 	p.noteDrain(s)
+	if unregistered(s.declared, p.World.Seen[s.id(resource.ServiceOffer)].Object) {
+		p.unregistered = append(p.unregistered, s.address.String())
+	}
 	return p.withLeftovers(s, steps)
 }
 
@@ -239,7 +246,7 @@ func (p *planner) holdTogether(s *subject, steps []Step) {
 	for i := range steps {
 		st := &steps[i]
 		if !st.Withheld && st.Action != Block && (st.declared() || st.makes() && unmade) {
-			st.Withheld, st.Cause, st.Class, st.Why = true, top.Cause, top.Class, "waits for "+top.ID.String()
+			st.Withheld, st.Cause, st.Class, st.Why, st.Awaits = true, top.Cause, top.Class, "waits for "+top.ID.String(), top.ID
 		}
 	}
 }
@@ -266,10 +273,10 @@ func (s *Step) waitFor(stuck map[resource.ID]*Step) {
 	for _, id := range s.Needs {
 		switch need, ok := stuck[id]; {
 		case ok && need.Action == Block:
-			s.Action, s.Cause, s.Class, s.Why = Block, need.Cause, need.Class, "needs "+id.String()
+			s.Action, s.Cause, s.Class, s.Why, s.Awaits = Block, need.Cause, need.Class, "needs "+id.String(), id
 			return
 		case ok && !s.Withheld:
-			s.Withheld, s.Cause, s.Class, s.Why = true, need.Cause, need.Class, "waits for "+id.String()
+			s.Withheld, s.Cause, s.Class, s.Why, s.Awaits = true, need.Cause, need.Class, "waits for "+id.String(), id
 		}
 	}
 }
@@ -291,11 +298,24 @@ func weightiest(steps []Step) Step {
 	return top
 }
 
+// reason says why the step is as it is: of one that awaits another of the same
+// change, why that one is.
+func (s Step) reason(steps []Step) string {
+	for range steps { // each awaits at most one
+		i := slices.IndexFunc(steps, func(o Step) bool { return o.ID == s.Awaits })
+		if i < 0 {
+			break
+		}
+		s = steps[i]
+	}
+	return s.Why
+}
+
 // change makes one change of steps.
 func (p *planner) change(s *subject, steps []Step) Change {
 	top := weightiest(steps)
 	c := Change{Key: s.key, Address: s.address, Offer: p.wallet(s).pays(s.offer()), Action: top.Action, Class: top.Class, Cause: top.Cause,
-		Why: top.Why, Withheld: top.Withheld, Steps: steps}
+		Why: top.reason(steps), Withheld: top.Withheld, Steps: steps}
 	switch {
 	case s.buried != nil:
 		c.DeclaredAt = s.buried.At

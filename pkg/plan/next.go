@@ -6,7 +6,7 @@ import (
 
 // next gives the command that settles a change which will not come about by
 // itself; "" when nothing needs settling. Where the file has to be edited first,
-// the reason says so.
+// or an agent to be put right, the reason says so.
 func (p *planner) next(s *subject, c Change) string {
 	address := c.Address.Typed()
 	stuck := c.Action == Block
@@ -15,7 +15,9 @@ func (p *planner) next(s *subject, c Change) string {
 		return ""
 	case stuck && c.Cause == Tombstoned:
 		return "obolctl undelete " + address
-	case stuck && c.Cause != Removed, p.wallet(s).lost != "":
+	case stuck && c.Cause != Removed && s.accepted == nil && s.declared != nil: // status knows what was accepted
+		return "obolctl plan --target " + address
+	case stuck && c.Cause != Removed:
 		return strings.TrimSpace("obolctl status " + address)
 	case address == "":
 		return "obolctl apply"

@@ -114,6 +114,7 @@ type Step struct {
 	Why      string // for people; nothing may branch on it
 	Withheld bool
 	Needs    []resource.ID // steps of this plan that must have succeeded
+	Awaits   resource.ID   // whose step is withheld or blocked, and this one therefore; zero: the reason is its own
 	Fields   []resource.Difference
 
 	Want  resource.Spec  // what it should become, located; zero when it should go
@@ -126,7 +127,7 @@ type Change struct {
 	Address offer.Address
 	Offer   *offer.Offer // as declared, else as accepted; nil when only its name is known
 
-	// Taken from the weightiest step.
+	// Taken from the weightiest step; Why is that of the one it awaits, if any.
 	Action   Action
 	Class    Class
 	Cause    Cause
@@ -146,9 +147,10 @@ type Plan struct {
 	Complete bool     // nothing that the plan rests on is unknown
 	Notes    []string // for people: what is worth knowing and needs nothing
 
-	Changes   []Change // sorted by offer; holds nothing that needs nothing
-	Unchanged int      // offers that need nothing
-	Decisions int      // changes that are withheld
+	Changes    []Change // sorted by offer; holds nothing that needs nothing
+	Unchanged  int      // offers that need nothing
+	Unaccepted int      // offers and tombstones that need nothing but to be accepted as they are declared
+	Decisions  int      // changes that are withheld
 }
 
 // An Outcome is how one step went.

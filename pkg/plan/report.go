@@ -15,7 +15,7 @@ type Report struct {
 	LastBoot     time.Time // zero when unknown
 	LastConverge Run       // zero when there was none
 	Offers       []OfferStatus
-	Decisions    []Change // withheld or blocked changes of an unattended run
+	Decisions    []Change // withheld or blocked changes of an unattended run; none where nothing was accepted
 }
 
 // A Run is how one run of converge ended.
@@ -36,8 +36,12 @@ type OfferStatus struct {
 	Ready      *bool             // nil: unknown, or there is no such condition
 	Sellable   *bool
 	Conditions []Condition
-	Drain      *offer.Drain
+	Drain      *offer.Drain // ends when what is live does, where that is sooner than was said
+	Loose      bool         // it is live, and Drain does not hold it
 	Tombstone  *offer.Tombstone
+
+	// Unregistered is set where it asks for a registration that it does not have.
+	Unregistered bool
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
 	Drift      []Drift
 }
@@ -51,7 +55,7 @@ type Condition struct {
 	Since   time.Time `json:"since,omitzero"`
 }
 
-// A Drift is a difference between what was accepted and what is live.
+// A Drift is a difference between what was accepted, its After, and what is live.
 type Drift struct {
 	resource.Difference
 	Class Class

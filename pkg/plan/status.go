@@ -19,7 +19,7 @@ func Status(in Input) Report {
 	p := Make(in)
 	r := Report{Site: in.Site, Cluster: in.World.Cluster, Accepted: in.Memory.Accepted}
 	for _, c := range p.Changes {
-		if c.Withheld || c.Action == Block {
+		if in.Memory.Accepted != nil && (c.Withheld || c.Action == Block) {
 			r.Decisions = append(r.Decisions, c)
 		}
 	}
@@ -37,39 +37,82 @@ func Status(in Input) Report {
 		}
 		st := pl.status(s)
 		st.Declared = known[s.slot] || declared == nil && s.accepted != nil
-		st.Drift = drift(steps[s.slot])
+		if s.accepted != nil {
+			st.Drift = drift(steps[s.slot], pl.wallet(s))
+		}
 		r.Offers = append(r.Offers, st)
 	}
 	return r
 }
 
 func (p *planner) status(s *subject) OfferStatus {
-	st := OfferStatus{Key: s.key, Address: s.address, Offer: s.offer(), Accepted: s.accepted != nil, Drain: s.drain, Tombstone: s.tomb}
+	st := OfferStatus{Key: s.key, Address: s.address, Offer: s.offer(), Accepted: s.accepted != nil, Tombstone: s.tomb}
 	if s.accepted != nil {
 		st.Offer = s.accepted
 	}
 	main := p.World.Seen[s.main()]
 	st.Live = main.Presence
-	if main.Object != nil {
-		st.Conditions = Conditions(main.Object)
-		st.Ready, st.Sellable = Sellable(main.Object, p.Now)
+	var live *offer.Drain
+	if obj := main.Object; obj != nil {
+		st.Conditions = Conditions(obj)
+		st.Ready, st.Sellable = Sellable(obj, p.Now)
+		if d, drains := liveDrain(obj); drains {
+			live = &d
+		}
 	}
 	if st.Offer != nil && st.Offer.HasGateway() {
 		st.Gateway = p.World.Seen[s.id(resource.GatewayKind)].Gateway
 		if st.Offer.Standalone && st.Gateway != nil {
-			over := s.drain != nil && !p.Now.Before(s.drain.EndsAt())
+			live = gatewayDrain(st.Gateway)
+			over := live != nil && !p.Now.Before(live.EndsAt())
 			sells := st.Gateway.Answering && st.Gateway.Healthy && !over
 			st.Sellable = &sells
 		}
 	}
+	st.Drain, st.Loose = inForce(s.drain, live, st.Live)
+	st.Unregistered = unregistered(st.Offer, main.Object)
 	return st
 }
 
-// drift collects the fields in which a slot is not as it was accepted.
-func drift(steps []Step) []Drift {
+// gatewayDrain gives the drain in the configuration of a standalone gateway; nil
+// when it has none, or it is not known.
+func gatewayDrain(g *resource.Running) *offer.Drain {
+	if !known(g) || g.Config.DrainAt.IsZero() {
+		return nil
+	}
+	return &offer.Drain{At: g.Config.DrainAt, Grace: g.Config.DrainEnds.Sub(g.Config.DrainAt)}
+}
+
+// inForce gives an offer's drain as what is live has it: one that is made under
+// a drain has no grace left, whatever was said. It reports whether something is
+// live that the drain does not hold.
+func inForce(mark, live *offer.Drain, there resource.Presence) (drain *offer.Drain, loose bool) {
+	switch {
+	case mark == nil, there != resource.Present:
+		return mark, false
+	case live == nil, live.EndsAt().After(mark.EndsAt()):
+		return mark, true
+	}
+	d := *mark
+	d.Grace = live.EndsAt().Sub(d.At)
+	if d.Grace < 0 { // it is over since before it was said
+		d.At, d.Grace = live.EndsAt(), 0
+	}
+	return &d, false
+}
+
+// drift collects the fields in which a slot is not as it was accepted. What an
+// agent's wallet is now nobody accepted, and the offer may well pay the accepted
+// one still: that is a decision, and no drift.
+func drift(steps []Step, w wallet) []Drift {
 	var out []Drift
 	for _, st := range steps {
 		for _, d := range st.Fields {
+			if d.Path == payToPath && w.changed != "" {
+				if d.After = w.pinned; resource.Equal(d.Before, d.After) {
+					continue
+				}
+			}
 			out = append(out, Drift{Difference: d, Class: st.Class})
 		}
 	}

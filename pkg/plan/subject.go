@@ -70,6 +70,17 @@ func (s *subject) offer() *offer.Offer {
 	return s.accepted
 }
 
+// unaccepted reports whether the file says of the slot what nobody agreed to yet.
+func (s *subject) unaccepted() bool {
+	switch {
+	case s.buried != nil:
+		return s.tomb == nil
+	case s.declared == nil:
+		return false
+	}
+	return s.accepted == nil || s.declared.Address != s.accepted.Address || !s.declared.Same(*s.accepted)
+}
+
 // subjects gathers all slots that anything is known of, sorted.
 func subjects(in Input) []*subject {
 	all := map[slot]*subject{}
