@@ -63,6 +63,20 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// TestFullDiskAtTheEndOfASegment: the next one begins without the claim that was
+// not granted.
+func TestFullDiskAtTheEndOfASegment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir, day)
+	l.Renew()
+	fill(t, l)
+	fails(t, l.Claim(t.Context(), entry(1, day)), "no space left")
+	same(t, dir, nil)
+	must(t, l.Claim(t.Context(), entry(2, day)))
+	same(t, dir, []ledger.Sale{{Entry: entry(2, day), State: ledger.Claimed}})
+}
+
 // TestFailClosed: while no new segment can be begun every claim fails and says
 // why, what was told holds all the same, and it is on disk as soon as anything is.
 func TestFailClosed(t *testing.T) {
@@ -177,4 +191,41 @@ func TestNothingIsForgottenWhileBroken(t *testing.T) {
 		{Entry: entry(1, day), State: ledger.Settled, Transaction: hash},
 		{Entry: entry(2, late), State: ledger.Claimed},
 	})
+}
+
+// TestNothingIsForgottenBeforeItIsWritten: an end that fails to be written comes
+// long after the payment could have been forgotten, just when a segment is full.
+func TestNothingIsForgottenBeforeItIsWritten(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir, day)
+	in(t, l, 1, ledger.Owed)
+	late := day.Add(24 * time.Hour)
+	must(t, l.Claim(t.Context(), entry(2, late)))
+	l.Renew()
+	fill(t, l)
+	fails(t, l.Settle(claim(1), hash), "no space left")
+	must(t, l.Fail(claim(2), "insufficient_funds"))
+	same(t, dir, []ledger.Sale{
+		{Entry: entry(1, day), State: ledger.Settled, Transaction: hash},
+		{Entry: entry(2, late), State: ledger.Failed, Reason: "insufficient_funds"},
+	})
+}
+
+// TestClaimThatBeginsASegment is in no line but one that is carried: it is a sale
+// all the same, after a kill, too.
+func TestClaimThatBeginsASegment(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir, day)
+	in(t, l, 1, ledger.Freed)
+	fill(t, l)
+	fails(t, l.Claim(t.Context(), entry(1, day)), "no space left")
+	must(t, l.Claim(t.Context(), entry(1, day)))
+	freed := ledger.Sale{Entry: entry(1, day), State: ledger.Freed, Reason: "the upstream answered 500"}
+	same(t, dir, []ledger.Sale{freed, {Entry: entry(1, day), State: ledger.Claimed}})
+	for range 3 {
+		l = reopen(t, l, dir, day.Add(24*time.Hour))
+		same(t, dir, []ledger.Sale{freed, {Entry: entry(1, day), State: ledger.Unknown, Reason: "the gateway was killed while it was being served"}})
+	}
 }

@@ -305,6 +305,26 @@ func TestForgetting(t *testing.T) {
 	must(t, l.Claim(t.Context(), later))
 }
 
+// TestForgottenAndSignedAgain is another payment, also for the next start, which
+// finds both in one segment. The first stays used.
+func TestForgottenAndSignedAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l := open(t, dir, day)
+	in(t, l, 1, ledger.Failed)
+	l = reopen(t, l, dir, day)
+	l = reopen(t, l, dir, day) // from here on the next write forgets what it can
+	later := day.Add(time.Hour)
+	must(t, l.Claim(t.Context(), entry(2, later)))
+	must(t, l.Claim(t.Context(), entry(1, later)))
+	must(t, l.Free(claim(1), "the upstream answered 500"))
+	l = reopen(t, l, dir, day)
+	if err := l.Claim(t.Context(), entry(1, day)); err == nil {
+		t.Error("the first was granted again")
+	}
+	must(t, l.Claim(t.Context(), entry(1, later)))
+}
+
 // TestMemoryIsBounded claims and settles, one a second, for as long as it takes.
 func TestMemoryIsBounded(t *testing.T) {
 	t.Parallel()
