@@ -17,11 +17,12 @@ const module = "github.com/obolctl/obolctl/"
 // listed is not allowed. What each may use of others is in .golangci.yml.
 var mayImport = map[string][]string{
 	"demo":                 {"internal/leftovers"}, // a user's view: the programs, nothing of the product
-	"bench":                {"internal/leftovers"},
+	"bench":                {"internal/leftovers", "internal/paytest"},
 	"internal/testcluster": {},
 	"internal/leftovers":   {},
+	"internal/paytest":     {"pkg/offer", "pkg/resource", "pkg/x402"}, // buyers and a facilitator, for tests and the bench
 	"cmd/obolctl": {"pkg/apply", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/offer",
-		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/render", "pkg/resource", "pkg/state", "pkg/view"},
+		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/render", "pkg/resource", "pkg/state", "pkg/view", "pkg/x402"},
 	"pkg/gateway":         {"pkg/charge", "pkg/durable", "pkg/ledger", "pkg/offer", "pkg/resource"},
 	"pkg/charge":          {"pkg/ledger", "pkg/offer", "pkg/x402"},
 	"pkg/ledger":          {"pkg/durable", "pkg/offer", "pkg/x402"},
