@@ -63,21 +63,47 @@ func openExpress(t testing.TB, c *chain) *seller {
 	return &seller{url: url, host: strings.TrimPrefix(url, "http://"), payTo: payTo, upstream: u, toll: o, many: 20}
 }
 
-// TestControl attacks @x402/express.
+// expressFalls are the attacks that succeed against @x402/express, each with
+// one of its breaches.
+func expressFalls() map[string]breach {
+	return map[string]breach{
+		"one payment many times at once":           again,
+		"one payment in all its spellings at once": again,
+		"one payment at two routes at once":        again,
+		"paths that mean another":                  free,
+		"a host of the buyer's choice":             spoof,
+		"headers that speak for a proxy":           spoof,
+		"headers that are dropped on the way":      astray,
+		"an answer that others may keep":           leak,
+		"an upstream that asks for money":          spoof,
+		"a settlement that is none":                free,
+		"a settlement that is pending":             lost,
+		"settled, and the answer lost":             lost,
+		"an answer lost before settling":           again,
+		"a facilitator that changes its mind":      again,
+		"a facilitator that sends elsewhere":       astray,
+		"a facilitator without end":                broken,
+		"a forgery that the facilitator takes":     free,
+	}
+}
+
+// TestControl attacks @x402/express: these attacks have to succeed there.
 func TestControl(t *testing.T) {
 	if !*public {
 		t.Skip("needs -public")
 	}
 	t.Parallel()
 	for _, a := range attacks() {
+		want, falls := expressFalls()[a.name]
+		if !falls {
+			continue
+		}
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRaid(t, openExpress(t, shared), shared)
 			a.run(r)
 			r.judge()
-			for _, b := range r.breaches {
-				t.Log(b)
-			}
+			r.must(want)
 		})
 	}
 }

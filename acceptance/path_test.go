@@ -72,7 +72,7 @@ func pathTricks(r *raid) {
 // targetTricks writes what is not a path where the path belongs.
 func targetTricks(r *raid) {
 	for _, target := range []string{
-		"http://" + r.host + "/dear/x", "http://free/dear/x", "http://evil.example/dear/x", "http://evil.example/free/../dear/x", "https://" + r.host + "/dear/x",
+		"http://" + r.host + "/dear/x", "http://free/dear/x", "http://evil.example/dear/x", "http://evil.example/free/../dear/x", "http://evil.example/free/%252e%252e/dear/x", "https://" + r.host + "/dear/x",
 		"http://user:free@" + r.host + "/dear/x", "http:///dear/x", "http:/dear/x", "http:dear/x", "//evil.example/dear/x", "//free/../dear/x", "///dear/x", "dear/x", "free/../dear/x",
 		"file:///dear/x", "ftp://" + r.host + "/dear/x", "javascript:/free/", "*", "evil.example:80", r.upstream.addr, "http://" + r.upstream.addr + "/dear/x", "http://" + r.upstream.addr + "/free/x/../../dear/x",
 		"@" + r.upstream.addr + "/dear/x", ":80/dear/x", "/@" + r.upstream.addr + "/dear/x", "?/dear/x", "#/dear/x", " /dear/x", "/dear/x HTTP/1.1", "/free/x /dear/x",

@@ -220,7 +220,7 @@ func (r *raid) rush(times int, do func(i int) answer) {
 			close(all)
 		}
 	}
-	r.upstream.holds(func(int) {
+	r.upstream.holds(func(<-chan struct{}) {
 		arrive()
 		select {
 		case <-all:

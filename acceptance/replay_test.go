@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/big"
+	"net/http"
 	"strings"
 	"sync/atomic"
 )
@@ -130,7 +131,7 @@ func replayAfterKillInside(r *raid) {
 	p := r.fresh("/cheap/x")
 	inside, done := make(chan bool), make(chan bool)
 	var told atomic.Bool
-	r.upstream.holds(func(int) {
+	r.upstream.holds(func(<-chan struct{}) {
 		if !told.Swap(true) {
 			close(inside)
 			<-done
@@ -153,23 +154,25 @@ func replayAfterKillInside(r *raid) {
 	}
 }
 
-// replayAfterLeaving hangs up while the upstream works, and comes again.
+// replayAfterLeaving hangs up while the upstream works, and comes again, as soon
+// as the payment is not being served any more.
 func replayAfterLeaving(r *raid) {
 	p := r.fresh("/cheap/x")
+	inside := make(chan bool)
+	r.upstream.holds(func(gone <-chan struct{}) {
+		select {
+		case inside <- true:
+			<-gone
+		case <-gone:
+		}
+	})
+	defer r.upstream.holds(nil)
 	for range 5 {
-		inside, done := make(chan bool, 1), make(chan bool)
-		r.upstream.holds(func(int) {
-			select {
-			case inside <- true:
-				<-done
-			default:
+		for range 100 {
+			if a := r.leave(p, "/cheap/x", inside); a.status != http.StatusConflict {
+				break
 			}
-		})
-		left := make(chan bool)
-		go func() { r.leave(p, "/cheap/x", inside); close(left) }()
-		<-left
-		close(done)
-		r.upstream.holds(nil)
+		}
 	}
 }
 

@@ -42,7 +42,7 @@ type upstream struct {
 	mu    sync.Mutex
 	runs  []run
 	reply func(w http.ResponseWriter, n int) // nil: goods
-	hold  func(n int)                        // called in each run before it answers
+	hold  func(gone <-chan struct{})         // called in each run before it answers; gone: nobody waits for it
 }
 
 // A run is one request that reached the upstream.
@@ -71,7 +71,7 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case expressPath:
 		u.serveExpress(w, r)
 	default:
-		u.run(w, run{method: r.Method, target: r.RequestURI, header: r.Header.Clone()})
+		u.run(w, r.Context().Done(), run{method: r.Method, target: r.RequestURI, header: r.Header.Clone()})
 	}
 }
 
@@ -91,7 +91,7 @@ func (u *upstream) serveExpress(w http.ResponseWriter, r *http.Request) {
 		header.Set(name, fmt.Sprint(value))
 	}
 	rec := httptest.NewRecorder()
-	u.run(rec, run{method: asked.Method, target: asked.Target, header: header})
+	u.run(rec, r.Context().Done(), run{method: asked.Method, target: asked.Target, header: header})
 	headers := map[string]string{}
 	for name := range rec.Header() {
 		headers[name] = rec.Header().Get(name)
@@ -99,14 +99,14 @@ func (u *upstream) serveExpress(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(map[string]any{"status": rec.Code, "headers": headers, "body": rec.Body.String()}) //nolint:errcheck // the program is gone, and says so
 }
 
-func (u *upstream) run(w http.ResponseWriter, r run) {
+func (u *upstream) run(w http.ResponseWriter, gone <-chan struct{}, r run) {
 	r.price = priceOf(r.target)
 	u.mu.Lock()
 	u.runs = append(u.runs, r)
 	n, reply, hold := len(u.runs), u.reply, u.hold
 	u.mu.Unlock()
 	if hold != nil {
-		hold(n)
+		hold(gone)
 	}
 	w.Header().Set("X-Inside", secret)
 	if reply != nil {
@@ -127,7 +127,7 @@ func (u *upstream) replies(with func(w http.ResponseWriter, n int)) {
 }
 
 // holds sets what each run waits in; nil: nothing.
-func (u *upstream) holds(in func(n int)) {
+func (u *upstream) holds(in func(gone <-chan struct{})) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.hold = in

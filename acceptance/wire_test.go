@@ -105,17 +105,21 @@ func readAnswer(from *bufio.Reader, method string) (a answer) {
 			continue
 		}
 		a.status, a.header = got.StatusCode, got.Header
-		body, err := io.ReadAll(got.Body)
+		content := io.Reader(got.Body)
+		if got.StatusCode == http.StatusSwitchingProtocols {
+			content = from
+		}
+		body, err := io.ReadAll(content)
 		a.body, a.err, a.trailer = string(body), err, got.Trailer
 		return a
 	}
 }
 
 // leave sends a request that bears a payment, and hangs up once the upstream
-// has it, or when it is answered without.
-func (r *raid) leave(p payment, target string, inside <-chan bool) {
-	name := p.claim.String()
+// has it; the zero answer then, else what was answered without.
+func (r *raid) leave(p payment, target string, inside <-chan bool) answer {
 	r.mu.Lock()
+	name := p.claim.String()
 	if r.claims[name] == nil {
 		r.claims[name] = &used{payment: p}
 	}
@@ -123,28 +127,24 @@ func (r *raid) leave(p payment, target string, inside <-chan bool) {
 	c, err := net.DialTimeout("tcp", r.host, patience)
 	if err != nil {
 		r.report(broken, "%v", err)
-		return
+		return answer{}
 	}
 	defer c.Close()
 	w := wire{target: target, header: [][2]string{p.header(), {tag, name}}}
 	if _, err := io.WriteString(c, w.bytes(r.host)); err != nil {
 		r.report(broken, "%v", err)
-		return
+		return answer{}
 	}
-	answered := make(chan bool)
-	go func() {
-		defer close(answered)
-		if a := readAnswer(bufio.NewReader(c), w.method); a.status != 0 {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.answers = append(r.answers, a)
-			r.claims[name].answers = append(r.claims[name].answers, a)
-		}
-	}()
+	answered := make(chan answer, 1)
+	go func() { answered <- readAnswer(bufio.NewReader(c), w.method) }()
 	select {
 	case <-inside:
-		c.Close()
-	case <-answered:
+		return answer{}
+	case a := <-answered:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.answers = append(r.answers, a)
+		r.claims[name].answers = append(r.claims[name].answers, a)
+		return a
 	}
-	<-answered
 }
