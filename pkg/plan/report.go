@@ -39,11 +39,10 @@ type OfferStatus struct {
 	Drain      *offer.Drain // ends when what is live does, where that is sooner than was said
 	Loose      bool         // it is live, and Drain does not hold it
 	Tombstone  *offer.Tombstone
-
-	// Unregistered is set where it asks for a registration that it does not have.
-	Unregistered bool
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
 	Drift      []Drift
+
+	Unregistered bool // it asks for a registration that it does not have
 }
 
 // A Condition is one of a ServiceOffer's status.

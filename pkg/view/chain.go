@@ -59,9 +59,10 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 	if o.Offer != nil && len(o.Offer.Payments) > 0 {
 		p.flow(2, charge(o.Offer.Payments[0])...)
 	}
-	if d := o.Drain; d != nil {
-		p.flow(2, text("drain set "+p.mark(d.By, d.At, d.Origin, d.Reason)))
-		p.next(2, "obolctl undrain "+o.Address.Typed())
+	p.drain(o)
+	if o.Unregistered {
+		p.flow(2, text("not registered yet: that takes a transaction, and none is ever sent from here"))
+		p.next(2, "obol sell register")
 	}
 	p.blank()
 	for _, l := range p.chain(o, r.Cluster.PublicURL) {
@@ -70,7 +71,30 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 			break
 		}
 	}
-	p.drifts([]plan.OfferStatus{o}, nil)
+	var decisions []plan.Change
+	for _, c := range r.Decisions {
+		if c.Key == o.Key {
+			decisions = append(decisions, c)
+		}
+	}
+	p.drifts([]plan.OfferStatus{o}, decisions)
+	p.decisions(decisions, r.Cluster)
+}
+
+// drain writes who set an offer's drain, and what ends it: the file does, where
+// it declares one.
+func (p *page) drain(o plan.OfferStatus) {
+	d := o.Drain
+	if d == nil {
+		return
+	}
+	p.flow(2, text("drain set "+p.mark(d.By, d.At, d.Origin, d.Reason)))
+	if o.Offer != nil && o.Offer.Drain != nil {
+		p.flow(2, text(and("to sell again, take it out of the file", paren(place(o.Offer.Drain.At)))+", and apply"))
+		p.next(2, "obolctl apply --target "+o.Address.Typed())
+		return
+	}
+	p.next(2, "obolctl undrain "+o.Address.Typed())
 }
 
 // link writes one link of the chain.

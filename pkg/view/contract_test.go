@@ -55,7 +55,7 @@ func TestPlanJSONContract(t *testing.T) {
 		t.Fatal(err)
 	}
 	agree(t, b.Bytes(), map[string]string{
-		"":                           "format_version obolctl_version site source cluster complete summary changes",
+		"":                           "format_version obolctl_version site source cluster complete summary unaccepted changes",
 		"source":                     "path sha256 git_commit git_dirty",
 		"cluster":                    "contacted reachable server version uid",
 		"summary":                    "create update replace delete start restart reload stop drain undrain undelete takeover blocked withheld unchanged",
@@ -132,7 +132,7 @@ func TestStatusJSONContract(t *testing.T) {
 		"accepted":      "number commit time",
 		"offers.0": "address type namespace name declared accepted live ready sellable conditions drained tombstone " +
 			"price gateway drift",
-		"offers.0.drained":           "origin by at ends_at reason",
+		"offers.0.drained":           "origin by at ends_at reason in_force",
 		"offers.0.tombstone":         "by at uid reason",
 		"offers.0.gateway":           "state supervisor pid listen healthy since restarts version last_exit",
 		"offers.0.gateway.last_exit": "code signal oom at",

@@ -139,7 +139,7 @@ func (p *page) fields(indent int, one part) int {
 		for _, d := range s.Fields {
 			n++
 			if one.fate == withheld {
-				p.versus(indent, d, against(one.cause))
+				p.versus(indent, d, against(one.cause, d.Path))
 			} else {
 				p.field(indent, d)
 			}

@@ -36,6 +36,8 @@ type Event struct {
 	Address offer.Address // all but Begin and Summarized
 	Key     offer.Key     // as Address; names the offer where it has no address
 
+	DeclaredAt offer.Source // StepFailed; zero when nothing declares it
+
 	ID     resource.ID   // the Step kinds
 	Action plan.Action   // the Step kinds, and Withheld
 	Took   time.Duration // StepDone, StepFailed; 0: not measured
@@ -59,6 +61,9 @@ type Summary struct {
 	Elapsed         time.Duration
 	UnchangedDigest string // over owned fields, UIDs and gateway identities; "" unless there was nothing to do
 	Incomplete      bool   // something could not be seen, so that doing nothing proves nothing
+
+	// Unsold are the addresses of offers that should sell, and did not in time.
+	Unsold []string
 }
 
 // A Printer is told what happens in a run, as it happens. Printers are safe for
@@ -132,8 +137,9 @@ func (e Event) MarshalJSON() ([]byte, error) {
 			eventStep
 			Took  int64   `json:"elapsed_ms"`
 			Error string  `json:"error"`
+			At    *string `json:"declared_at"`
 			Next  *string `json:"next"`
-		}{head, e.step(), e.Took.Milliseconds(), e.Error, orNull(e.Next)})
+		}{head, e.step(), e.Took.Milliseconds(), e.Error, orNull(place(e.DeclaredAt)), orNull(e.Next)})
 	case Waiting:
 		return encode(struct {
 			eventHead
@@ -177,6 +183,7 @@ type summaryWire struct {
 	Requests        map[string]int `json:"requests"`
 	Elapsed         int64          `json:"elapsed_ms"`
 	Complete        bool           `json:"complete"`
+	Unsold          []string       `json:"unsold"`
 	UnchangedDigest *string        `json:"unchanged_digest"`
 }
 
@@ -185,7 +192,7 @@ func (s Summary) wire(head eventHead) summaryWire {
 	if requests == nil {
 		requests = map[string]int{}
 	}
-	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete, orNull(s.UnchangedDigest)}
+	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete, list(s.Unsold), orNull(s.UnchangedDigest)}
 }
 
 // orNull is nil, JSON's null, for what is empty.

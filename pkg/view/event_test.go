@@ -30,6 +30,7 @@ func runEvents() map[string][]view.Event {
 	failed := step(view.StepFailed, resource.GatewayKind, plan.Start)
 	failed.Took, failed.Next = 2300*time.Millisecond, "obolctl logs inference.qwen --previous"
 	failed.Error = "gateway exited with 1; its last lines:\nlisten tcp 127.0.0.1:8402: bind: address already in use\n"
+	failed.DeclaredAt = offer.Source{File: "offers.hcl", Line: 31}
 	waiting := step(view.Waiting, resource.ServiceOffer, "")
 	waiting.For = "UpstreamHealthy (Unhealthy)"
 	held := step(view.Withheld, resource.ServiceOffer, plan.Update)
@@ -46,6 +47,8 @@ func runEvents() map[string][]view.Event {
 		"failed": {begin, done, failed, finish(view.Summary{Counts: view.Counts{Create: 1}, Failed: 1, Writes: 2, Elapsed: 64 * time.Second})},
 		"nothing": {begin, finish(view.Summary{Counts: view.Counts{Unchanged: 4}, Requests: map[string]int{"list": 6},
 			Elapsed: 300 * time.Millisecond, UnchangedDigest: "9f86d081"})},
+		"unsold": {begin, waiting, finish(view.Summary{Counts: view.Counts{Unchanged: 4}, Elapsed: 2 * time.Minute, UnchangedDigest: "9f86d081",
+			Unsold: []string{"inference.qwen", `http.weather["eu"]`}})},
 		"blind":    {converge, finish(view.Summary{Counts: view.Counts{Unchanged: 1}, Incomplete: true, Elapsed: 5 * time.Minute})},
 		"restored": {converge, finish(view.Summary{Counts: view.Counts{Start: 1000}, Writes: 1000, Elapsed: 12 * time.Second})},
 	}
@@ -91,11 +94,11 @@ func TestEventKeys(t *testing.T) {
 		view.Begin:       "time event run site",
 		view.StepStarted: "time event address id action",
 		view.StepDone:    "time event address id action elapsed_ms",
-		view.StepFailed:  "time event address id action elapsed_ms error next",
+		view.StepFailed:  "time event address id action elapsed_ms error declared_at next",
 		view.Waiting:     "time event address for",
 		view.Withheld:    "time event address action class cause why next",
 		view.Summarized: "time event create update replace delete start restart reload stop drain undrain undelete takeover " +
-			"blocked withheld unchanged failed writes requests elapsed_ms complete unchanged_digest",
+			"blocked withheld unchanged failed writes requests elapsed_ms complete unsold unchanged_digest",
 	}
 	for kind, keys := range want {
 		var b bytes.Buffer
@@ -192,6 +195,17 @@ func TestFaults(t *testing.T) {
 			txtar.File{Name: "plain", Data: screen(t, func(b *bytes.Buffer) error { return view.FaultText(b, f, view.Style{}) })},
 			txtar.File{Name: "colour", Data: screen(t, func(b *bytes.Buffer) error { return view.FaultText(b, f, view.Style{Color: true}) })},
 			txtar.File{Name: "json", Data: screen(t, func(b *bytes.Buffer) error { return view.FaultJSON(b, f) })})
+	}
+}
+
+// TestNoteFits keeps within the terminal what is said beside the data.
+func TestNoteFits(t *testing.T) {
+	t.Parallel()
+	const words = "nothing reconciles the offers in this cluster (no Deployment x402/serviceoffer-controller): not waiting for them"
+	got := screen(t, func(b *bytes.Buffer) error { return view.Note(b, words, view.Style{}) })
+	fits(t, "note", string(got), 80)
+	if strings.Join(strings.Fields(string(got)), " ") != words {
+		t.Errorf("%q reads %q", words, got)
 	}
 }
 

@@ -39,6 +39,13 @@ func FaultJSON(w io.Writer, f Fault) error {
 	return err
 }
 
+// Note writes what a person should know beside the data.
+func Note(w io.Writer, words string, s Style) error {
+	p := &page{Style: s}
+	p.lines(0, plain, words)
+	return p.to(w)
+}
+
 // FaultText writes a fault for a person. What its summary has after the first
 // line, such as text to copy, is left as it is.
 func FaultText(w io.Writer, f Fault, s Style) error {

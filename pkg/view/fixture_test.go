@@ -9,7 +9,10 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-const wallet = "0x52908400098527886E0F7030069857D2E4169EE7"
+const (
+	wallet = "0x52908400098527886E0F7030069857D2E4169EE7"
+	thief  = "0x8617E340B3D01FA5F11F306F4090FD50E238070D"
+)
 
 var now = time.Date(2026, 11, 23, 3, 12, 0, 0, time.UTC)
 
@@ -154,8 +157,15 @@ func plans() map[string]plan.Plan {
 		resource.Difference{Path: "spec.listing.weight", Before: nil, After: float64(10)},
 		resource.Difference{Path: "spec.listing.category", Before: "llm", After: nil})
 
+	lost := planned(3)
+	lost.Unaccepted = 3
+	wallet := held(updated(quant, plan.Money, plan.AgentWallet, "agent quant has wallet "+thief+" now, and "+wallet+" was agreed to",
+		resource.Difference{Path: "spec.payment.payTo", Before: wallet, After: thief}), "obolctl apply --target agent.quant")
+
 	return map[string]plan.Plan{
 		"nothing":    planned(4),
+		"lost":       lost,
+		"wallet":     planned(2, wallet),
 		"create":     planned(3, created(qwen), created(quant)),
 		"file":       planned(1, long, updated(eu, plan.Money, plan.FileChanged, "the file changed", priceField("0.4", "0.5"))),
 		"decisions":  noted,

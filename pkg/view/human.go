@@ -3,6 +3,7 @@ package view
 import (
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -102,7 +103,11 @@ func (p *page) failed(e Event) {
 		right.text = "after " + took(e.Took)
 	}
 	p.aligned(0, right, span{text: "! failed: " + say(e.Action).todo, tone: bad}, text(" "), span{text: e.ID.String(), solid: true})
-	p.flow(4, text("of "), span{text: name(e.Address, e.Key), tone: bold, solid: true})
+	of := []span{text("of "), {text: name(e.Address, e.Key), tone: bold, solid: true}}
+	if at := place(e.DeclaredAt); at != "" {
+		of = append(of, text(", declared at "), span{text: at, solid: true})
+	}
+	p.flow(4, of...)
 	p.lines(4, plain, e.Error)
 	p.next(4, e.Next)
 }
@@ -114,13 +119,19 @@ func (p *page) held(e Event) {
 	p.next(4, e.Next)
 }
 
-// summary writes how the run ended. Nothing to do is said only when all could
-// be seen and nothing was asked for.
+// summary writes how the run ended, and last what does not sell. Nothing to do is
+// said only when all could be seen and nothing was asked for.
 func (p *page) summary(s Summary, verb string) {
 	idle := s.changes() == 0 && s.Failed == 0 && s.Blocked == 0 && s.Withheld == 0
-	if p.Quiet && idle && !s.Incomplete {
-		return
+	if !p.Quiet || !idle || s.Incomplete {
+		p.outcome(s, verb, idle)
 	}
+	if len(s.Unsold) > 0 {
+		p.flow(0, span{text: "! Not selling yet: ", tone: bad}, text(strings.Join(s.Unsold, ", ")))
+	}
+}
+
+func (p *page) outcome(s Summary, verb string, idle bool) {
 	if idle && s.UnchangedDigest != "" && !s.Incomplete {
 		p.flow(0, span{text: "Nothing to do: " + accepted(s.Unchanged) + " (0 writes).", tone: good})
 		return

@@ -250,7 +250,7 @@ func (p *page) blocked(parts []part) {
 		return
 	}
 	p.blank()
-	p.flow(0, span{text: "! Blocked: could not see", tone: bad})
+	p.flow(0, span{text: "! Blocked: " + hindrance(parts), tone: bad})
 	singles, crowds := p.crowds(parts)
 	for _, one := range singles {
 		p.blank()
@@ -268,6 +268,23 @@ func (p *page) blocked(parts []part) {
 	}
 }
 
+// hindrance words what blocks parts: what is not seen, or what is seen.
+func hindrance(parts []part) string {
+	unseen := 0
+	for _, one := range parts {
+		if one.cause == plan.Unknown {
+			unseen++
+		}
+	}
+	switch unseen {
+	case len(parts):
+		return "could not see"
+	case 0:
+		return "cannot be done as it is"
+	}
+	return "could not see, or cannot be done as it is"
+}
+
 func (p *page) notes(notes []string) {
 	if len(notes) == 0 {
 		return
@@ -282,7 +299,7 @@ func (p *page) notes(notes []string) {
 // whole truth.
 func (p *page) verdict(pl plan.Plan) {
 	c := Count(pl)
-	idle := len(pl.Changes) == 0
+	idle := len(pl.Changes) == 0 && pl.Unaccepted == 0
 	if p.Quiet && idle && pl.Complete {
 		return
 	}
@@ -293,7 +310,11 @@ func (p *page) verdict(pl plan.Plan) {
 	case idle && pl.Complete:
 		p.flow(0, span{text: "Nothing to do: " + accepted(pl.Unchanged) + ".", tone: good})
 	default:
-		p.flow(0, span{text: "Plan: ", tone: bold}, text(summary(c, pl.Decisions)+"."))
+		p.flow(0, span{text: "Plan: ", tone: bold}, text(summary(c, pl)+"."))
+	}
+	if len(pl.Changes) == 0 && pl.Unaccepted > 0 {
+		p.flow(0, text("Nothing has to change, but "+unaccepted(pl.Unaccepted)+" here as declared, and boot restores only what is accepted."))
+		p.next(0, "obolctl apply")
 	}
 	if !pl.Complete {
 		p.blank()
@@ -311,13 +332,20 @@ func accepted(n int) string {
 	return count(n, "offer") + " are as accepted"
 }
 
-func summary(c Counts, decisions int) string {
+func unaccepted(n int) string {
+	if n == 1 {
+		return "1 offer is not accepted"
+	}
+	return count(n, "offer") + " are not accepted"
+}
+
+func summary(c Counts, pl plan.Plan) string {
 	held := some(c.Withheld, "withheld")
-	if c.Withheld > 0 && decisions > 0 && decisions != c.Withheld {
-		held[0] += " (" + count(decisions, "decision") + ")"
+	if c.Withheld > 0 && pl.Decisions > 0 && pl.Decisions != c.Withheld {
+		held[0] += " (" + count(pl.Decisions, "decision") + ")"
 	}
 	said := c.phrase(func(a plan.Action) string { return "to " + say(a).todo },
-		slices.Concat(some(c.Blocked, "blocked"), held, some(c.Unchanged, "unchanged"))...)
+		slices.Concat(some(pl.Unaccepted, "to accept"), some(c.Blocked, "blocked"), held, some(c.Unchanged, "unchanged"))...)
 	if said == "" {
 		return "nothing is known to be needed"
 	}

@@ -18,6 +18,7 @@ func PlanJSON(w io.Writer, p plan.Plan, version string) error {
 		Cluster:       clusterOf(p.Cluster),
 		Complete:      p.Complete,
 		Summary:       Count(p),
+		Unaccepted:    p.Unaccepted,
 		Changes:       []changeDoc{},
 	}
 	for _, c := range p.Changes {
@@ -34,6 +35,7 @@ type planDoc struct {
 	Cluster       clusterDoc  `json:"cluster"`
 	Complete      bool        `json:"complete"`
 	Summary       Counts      `json:"summary"`
+	Unaccepted    int         `json:"unaccepted"` // offers and tombstones that need nothing but to be accepted
 	Changes       []changeDoc `json:"changes"`
 }
 

@@ -83,11 +83,25 @@ func reports() map[string]plan.Report {
 	bad.Decisions = []plan.Change{held(updated(weather("eu"), plan.Money, plan.LiveChanged, "kubectl-edit changed it in the cluster",
 		live(priceField("0.5", "0.4"))), "obolctl apply --target 'http.weather[\"eu\"]'")}
 
+	private := reachable
+	private.PublicURL = ""
+	lost := plan.Report{Site: "home", Cluster: private}
+	live := sells(weather("eu"))
+	live.Accepted = false
+	lost.Offers = []plan.OfferStatus{live, fresh}
+
+	chain := sells(inference("chain", 90))
+	chain.Gateway, chain.Unregistered = runs(4600), true
+	chain.Conditions = conditions("Registered", "AwaitingExternalRegistration", "")
+	unregistered := base
+	unregistered.Cluster = private
+	unregistered.Offers = []plan.OfferStatus{chain}
+
 	blind := base
 	blind.Cluster = resource.ClusterSighting{Contacted: true, Context: "k3d-obol-stack", Why: "connection refused"}
-	lost := qwen
-	lost.Live, lost.Ready, lost.Sellable, lost.Conditions = resource.Unknown, nil, nil, nil
-	blind.Offers = []plan.OfferStatus{lost}
+	unseen := qwen
+	unseen.Live, unseen.Ready, unseen.Sellable, unseen.Conditions = resource.Unknown, nil, nil, nil
+	blind.Offers = []plan.OfferStatus{unseen}
 
-	return map[string]plan.Report{"well": well, "bad": bad, "blind": blind, "empty": {Site: "home"}}
+	return map[string]plan.Report{"well": well, "bad": bad, "blind": blind, "lost": lost, "unregistered": unregistered, "empty": {Site: "home"}}
 }

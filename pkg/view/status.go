@@ -30,19 +30,26 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	}
 	p.table(rows)
 	p.drifts(r.Offers, r.Decisions)
-	var parts [3][]part
-	for _, c := range r.Decisions {
-		for _, one := range split(c) {
-			parts[one.fate] = append(parts[one.fate], one) // what would be done is for plan to tell
-		}
-	}
-	p.withheld(parts[withheld], plan.Plan{Cluster: r.Cluster})
-	p.blocked(parts[blocked])
+	p.decisions(r.Decisions, r.Cluster)
 	if !s.Quiet {
 		p.tail(r)
 	}
+	p.unaccepted(r)
 	p.unreached(r.Cluster)
 	return p.to(w)
+}
+
+// decisions writes what waits for a person, or for something to be seen. What
+// would be done is for plan to tell.
+func (p *page) decisions(changes []plan.Change, c resource.ClusterSighting) {
+	var parts [3][]part
+	for _, c := range changes {
+		for _, one := range split(c) {
+			parts[one.fate] = append(parts[one.fate], one)
+		}
+	}
+	p.withheld(parts[withheld], plan.Plan{Cluster: c})
+	p.blocked(parts[blocked])
 }
 
 // siteLine writes whose status this is.
@@ -74,6 +81,8 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"x", "deleted", dim}
 	case o.Drain != nil:
 		return s.stopped(o)
+	case !o.Accepted && o.Live == resource.Present:
+		return stand{"+", "not accepted", care}
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
 	case o.Sellable == nil && o.Live == resource.Present:
@@ -88,13 +97,16 @@ func (s Style) standing(o plan.OfferStatus) stand {
 
 // stopped words how an offer under a drain stands.
 func (s Style) stopped(o plan.OfferStatus) stand {
+	over := !s.Now.Before(o.Drain.EndsAt())
 	switch {
-	case s.Now.Before(o.Drain.EndsAt()):
-		return stand{"|", "draining until " + s.clock(o.Drain.EndsAt()), care}
-	case o.Sellable != nil && *o.Sellable:
+	case over && o.Sellable != nil && *o.Sellable:
 		return stand{"!", "drained, but sells", bad}
+	case o.Loose:
+		return stand{"!", "drain not in force", bad}
+	case over, o.Live == resource.Absent:
+		return stand{"|", "drained", care}
 	}
-	return stand{"|", "drained", care}
+	return stand{"|", "draining until " + s.clock(o.Drain.EndsAt()), care}
 }
 
 // ready words the Ready condition, apart from whether the offer sells: "-"
@@ -248,6 +260,18 @@ func (p *page) tail(r plan.Report) {
 		said = []span{text("No offers here")}
 	}
 	p.flow(0, append(said, text("."))...)
+}
+
+// unaccepted says that boot would restore nothing, and what to do about that.
+func (p *page) unaccepted(r plan.Report) {
+	switch {
+	case r.Accepted != nil:
+	case len(r.Offers) == 0:
+		p.flow(0, span{text: "Nothing is accepted here, and no offers file tells what should be.", tone: care})
+	default:
+		p.flow(0, span{text: "Nothing is accepted here, so boot restores nothing.", tone: care})
+		p.next(0, "obolctl apply")
+	}
 }
 
 // converged words an exit status of converge.

@@ -27,11 +27,15 @@ func TestStanding(t *testing.T) {
 		"not seen":           {func(o *plan.OfferStatus) { o.Live, o.Sellable = resource.Unknown, nil }, "? unknown", true},
 		"nobody says":        {func(o *plan.OfferStatus) { o.Sellable = nil }, "= in place", false},
 		"gone":               {func(o *plan.OfferStatus) { o.Live, o.Ready, o.Sellable = resource.Absent, nil, nil }, "○ not selling", true},
-		"not applied":        {func(o *plan.OfferStatus) { o.Accepted, o.Sellable = false, nil }, "+ not applied", false},
+		"live":               {func(o *plan.OfferStatus) { o.Accepted = false }, "+ not accepted", false},
+		"not applied":        {func(o *plan.OfferStatus) { o.Accepted, o.Live, o.Sellable = false, resource.Absent, nil }, "+ not applied", false},
 		"draining":           {func(o *plan.OfferStatus) { o.Drain = drain(ago(time.Minute)) }, "| draining until 04:11", false},
 		"drained":            {func(o *plan.OfferStatus) { o.Drain, o.Sellable = drain(ago(2*time.Hour)), no() }, "| drained", false},
 		"drained, unseen":    {func(o *plan.OfferStatus) { o.Drain, o.Sellable = drain(ago(2*time.Hour)), nil }, "| drained", false},
-		"drain not in force": {func(o *plan.OfferStatus) { o.Drain = drain(ago(2 * time.Hour)) }, "! drained, but sells", true},
+		"drained, but sells": {func(o *plan.OfferStatus) { o.Drain, o.Loose = drain(ago(2*time.Hour)), true }, "! drained, but sells", true},
+		"drain not in force": {func(o *plan.OfferStatus) { o.Drain, o.Loose = drain(ago(time.Minute)), true }, "! drain not in force", true},
+		"drained, maybe":     {func(o *plan.OfferStatus) { o.Drain, o.Loose, o.Sellable = drain(ago(2*time.Hour)), true, nil }, "! drain not in force", true},
+		"drained, not there": {func(o *plan.OfferStatus) { o.Drain, o.Live = drain(ago(time.Minute)), resource.Absent }, "| drained", false},
 		"deleted":            {func(o *plan.OfferStatus) { o.Tombstone, o.Live = &offer.Tombstone{}, resource.Absent }, "x deleted", false},
 		"deleted, unseen":    {func(o *plan.OfferStatus) { o.Tombstone, o.Live = &offer.Tombstone{}, resource.Unknown }, "x deleted", false},
 		"tombstone broken":   {func(o *plan.OfferStatus) { o.Tombstone = &offer.Tombstone{} }, "! deleted, but there", true},
@@ -41,7 +45,7 @@ func TestStanding(t *testing.T) {
 			t.Parallel()
 			o := sells(inference("qwen", 31))
 			tc.set(&o)
-			r := plan.Report{Site: "home", Cluster: reachable, Offers: []plan.OfferStatus{o}}
+			r := plan.Report{Site: "home", Cluster: reachable, Accepted: &plan.Accepted{}, Offers: []plan.OfferStatus{o}}
 			if out := statusText(t, r, view.Style{Now: now}); !strings.Contains(out, "inference.qwen  "+tc.want+"  ") {
 				t.Errorf("want %q in:\n%s", tc.want, out)
 			}
@@ -49,6 +53,46 @@ func TestStanding(t *testing.T) {
 				t.Errorf("quiet says %q, want something: %v", quiet, tc.bad)
 			}
 		})
+	}
+}
+
+// TestWhatEndsADrain: the command does, unless the file declares it.
+func TestWhatEndsADrain(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		declared *offer.DrainDecl
+		want     string
+	}{
+		"typed": {nil, "by ana 1 minute ago (by command)\n  next: obolctl undrain inference.qwen\n"},
+		"declared": {&offer.DrainDecl{At: offer.Source{File: "offers.hcl", Line: 81}},
+			"\n  to sell again, take it out of the file (offers.hcl:81), and apply\n  next: obolctl apply --target inference.qwen\n"},
+	} {
+		o := sells(inference("qwen", 31))
+		o.Drain = &offer.Drain{Origin: offer.FromCommand, By: "ana", At: ago(time.Minute), Grace: time.Hour}
+		o.Offer.Drain = tc.declared
+		out := string(screen(t, func(b *bytes.Buffer) error {
+			return view.StatusOne(b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, view.Style{Now: now})
+		}))
+		if !strings.Contains(out, tc.want) || strings.Count(out, "undrain") != strings.Count(tc.want, "undrain") {
+			t.Errorf("%s: want %q in:\n%s", name, tc.want, out)
+		}
+	}
+}
+
+// TestBlockedSaysByWhat: what was seen and cannot be done was not unseen.
+func TestBlockedSaysByWhat(t *testing.T) {
+	t.Parallel()
+	unseen := blockedOn(inference("qwen", 31), "could not be seen: timed out")
+	refused := blockedOn(weather("eu"), "the API server would refuse it: there is no field spec.provenance")
+	refused.Cause, refused.Steps[0].Cause = plan.FileChanged, plan.FileChanged
+	for want, p := range map[string]plan.Plan{
+		"! Blocked: could not see\n":                             planned(0, unseen),
+		"! Blocked: cannot be done as it is\n":                   planned(0, refused),
+		"! Blocked: could not see, or cannot be done as it is\n": planned(0, unseen, refused),
+	} {
+		if out := planText(t, p, view.Style{}); !strings.Contains(out, want) {
+			t.Errorf("want %q in:\n%s", want, out)
+		}
 	}
 }
 

@@ -84,6 +84,8 @@ type drainDoc struct {
 	At     time.Time    `json:"at"`
 	EndsAt time.Time    `json:"ends_at"`
 	Reason string       `json:"reason"`
+
+	InForce bool `json:"in_force"` // false: it is live, and this does not hold it
 }
 
 type tombstoneDoc struct {
@@ -109,7 +111,7 @@ func offerOf(o plan.OfferStatus, public string) offerDoc {
 		Conditions: list(o.Conditions), Price: priceOf(o.Offer, public), Gateway: gatewayOf(o.Gateway), Drift: []driftDoc{},
 	}
 	if d := o.Drain; d != nil {
-		doc.Drained = &drainDoc{d.Origin, d.By, d.At.UTC(), d.EndsAt().UTC(), d.Reason}
+		doc.Drained = &drainDoc{d.Origin, d.By, d.At.UTC(), d.EndsAt().UTC(), d.Reason, !o.Loose}
 	}
 	if t := o.Tombstone; t != nil {
 		doc.Tombstone = &tombstoneDoc{t.By, t.At.UTC(), orNull(t.UID), t.Reason}

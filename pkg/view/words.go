@@ -104,7 +104,10 @@ func because(c plan.Cause) (from, what string) {
 }
 
 // against names what the live side of a withheld difference stands against.
-func against(c plan.Cause) string {
+func against(c plan.Cause, path string) string {
+	if c == plan.AgentWallet && path == "spec.payment.payTo" {
+		return "agent" // its wallet now, which nobody accepted
+	}
 	switch c {
 	case plan.LiveChanged, plan.DrainedLive, plan.DeletedLive, plan.ObjectMissing, plan.AddressChanged,
 		plan.ClusterRebuilt, plan.RolledBack, plan.HostRebooted, plan.Crashed, plan.Unhealthy, plan.AgentWallet:
