@@ -48,9 +48,9 @@ func (p *Payment) Choose(quotes []Quote) (Quote, error) {
 	reason, message := unsupportedScheme, "scheme %s is not accepted here"
 	what := p.scheme
 	for _, q := range quotes {
-		switch name := q.network(p.Version); {
+		switch {
 		case q.requirements.Scheme != p.scheme:
-		case name != p.network || name == "":
+		case q.network(p.Version) != p.network:
 			if reason == unsupportedScheme {
 				reason, message, what = invalidNetwork, "network %s is not accepted here", p.network
 			}
@@ -184,7 +184,7 @@ func (g *grant) checkSignature(q Quote) *Invalid {
 	}
 	v := g.signature[64]
 	var s secp256k1.ModNScalar
-	if tooLarge := s.SetByteSlice(g.signature[32:64]); tooLarge || s.IsOverHalfOrder() || v != 27 && v != 28 {
+	if s.SetByteSlice(g.signature[32:64]) || s.IsOverHalfOrder() || v != 27 && v != 28 {
 		return &Invalid{reason, "the signature is not in the form that contracts take"}
 	}
 	var compact [signatureSize]byte

@@ -100,6 +100,19 @@ func TestCheckGives(t *testing.T) {
 	}
 }
 
+// TestCheckForEver caps what times cannot say.
+func TestCheckForEver(t *testing.T) {
+	t.Parallel()
+	d := alice().pay(usdc(t))
+	payload := d.in("payload")
+	payload.in("authorization")["validBefore"] = "18446744073709551616"
+	payload["signature"] = alice().sign(slowDigest(payload, usdc(t).Requirements()))
+	got, err := judge(d.header(2), noon(), usdc(t))
+	if want := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC); err != nil || got.ValidBefore != want {
+		t.Errorf("valid before %s, %v; want %s", got.ValidBefore, err, want)
+	}
+}
+
 func address(t testing.TB, s string) x402.Address {
 	t.Helper()
 	a, err := x402.ParseAddress(s)
@@ -214,6 +227,8 @@ func TestCheckSignature(t *testing.T) {
 		"v is 26":           last(26),
 		"v is 29":           last(29),
 		"v is 35":           last(35),
+		"v is 31":           last(31), // 27 and 28 again, to some libraries
+		"v is 32":           last(32),
 		"v is 255":          last(255),
 		"one bit of r":      func(s []byte) []byte { s[5] ^= 1; return s },
 		"one bit of s":      func(s []byte) []byte { s[50] ^= 128; return s },

@@ -121,6 +121,7 @@ func TestPaymentOfJSON(t *testing.T) {
 		"brackets in strings":          {swap(text, `"extensions":{}`, `"extensions":"`+strings.Repeat(`[{\"\\`, 99)+`"`), ""},
 		"no payload":                   {swap(text, `"payload"`, `"payload_"`), `has no "payload"`},
 		"payload as a string":          {swap(text, `"payload":{`, `"payload":"x","y":{`), `"payload" is not a JSON object`},
+		"a payload of another scheme":  {swap(swap(text, `"scheme":"exact"`, `"scheme":"upto"`), `"value":"1000"`, `"value":[]`), ""},
 		"an empty payload":             {swap(text, `"payload":{`, `"payload":{},"y":{`), ""},
 		"no accepted":                  {swap(text, `"accepted"`, `"accepted_"`), `"scheme" is missing`},
 		"accepted as a list":           {swap(text, `"accepted":{`, `"accepted":[],"accepted_":{`), `"accepted" is not a JSON object`},
