@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -35,6 +36,7 @@ func TestRebootKeepsObjectsAndPorts(t *testing.T) {
 	kubeconfig := s.read("kubeconfig.yaml")
 	uid := s.clusterUID()
 	s.makeConfigMap("kept")
+	s.mint(7)
 
 	s.must("down")
 	if pids := s.description().PIDs; len(pids) != 0 {
@@ -59,8 +61,13 @@ func TestRebootKeepsObjectsAndPorts(t *testing.T) {
 	if got := s.clusterUID(); got != uid {
 		t.Errorf("after a reboot kube-system has UID %s, not %s", got, uid)
 	}
-	if got := s.description().APIServer; got != before.APIServer {
-		t.Errorf("after a reboot the API server is at %s, not %s", got, before.APIServer)
+	if got := s.minted(); got != 7 {
+		t.Errorf("after a reboot the account has %d tokens", got)
+	}
+	after := s.description()
+	before.PIDs, after.PIDs = nil, nil
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("after a reboot the description differs (-before +after):\n%s", diff)
 	}
 	if s.read("kubeconfig.yaml") != kubeconfig {
 		t.Error("after a reboot the kubeconfig is another")
@@ -74,6 +81,7 @@ func TestWipeMakesANewCluster(t *testing.T) {
 	uid := s.clusterUID()
 	kubeconfig := s.read("kubeconfig.yaml")
 	s.makeConfigMap("gone")
+	s.mint(7)
 
 	s.must("wipe")
 	if got := s.clusterUID(); got == uid {
@@ -84,6 +92,9 @@ func TestWipeMakesANewCluster(t *testing.T) {
 	}
 	if got := s.configMap("gone"); got != "" {
 		t.Errorf("after a wipe the ConfigMap still holds %q", got)
+	}
+	if got := s.minted(); got != 0 {
+		t.Errorf("after a wipe the account has %d tokens", got)
 	}
 	s.checkBaseObjects()
 
@@ -114,10 +125,11 @@ func TestUpMendsWhatWasKilled(t *testing.T) {
 	s := newSandbox(t)
 	s.must("up", "--detach")
 	s.makeConfigMap("kept")
+	s.mint(7)
 	if out := s.must("up", "--detach"); !strings.Contains(out, "runs already") {
 		t.Errorf("up on a running sandbox says %q", out)
 	}
-	for _, victim := range []string{"apiserver", "etcd"} {
+	for _, victim := range []string{"apiserver", "etcd", "chain"} {
 		before := s.description().PIDs
 		kill(t, before[victim])
 		if out := s.must("up", "--detach"); !strings.Contains(out, "is up") {
@@ -131,6 +143,9 @@ func TestUpMendsWhatWasKilled(t *testing.T) {
 		}
 		if got := s.configMap("kept"); got != "value" {
 			t.Errorf("with %s killed, the ConfigMap holds %q", victim, got)
+		}
+		if got := s.minted(); got != 7 {
+			t.Errorf("with %s killed, the account has %d tokens", victim, got)
 		}
 	}
 }
@@ -264,7 +279,7 @@ func TestPortsAsGiven(t *testing.T) {
 	defer busy.Close()
 	taken := fmt.Sprint(busy.Addr().(*net.TCPAddr).Port)
 
-	for _, flag := range []string{"--port", "--etcd-port"} {
+	for _, flag := range []string{"--port", "--etcd-port", "--facilitator-port", "--rpc-port"} {
 		s := newSandbox(t)
 		code, _, stderr := s.run("up", "--detach", flag, taken)
 		if code != 1 || !strings.Contains(stderr, "cannot use port "+taken+": it is taken by another program") {
@@ -296,10 +311,8 @@ func TestFilesArePrivate(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.read("sandbox.json")), &all); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"edge", "facilitator", "rpc", "chain_id", "token", "buyer_key"} {
-		if v, ok := all[name]; !ok || v != nil {
-			t.Errorf("sandbox.json has %s: %v (%t), not null", name, v, ok)
-		}
+	if v, ok := all["edge"]; !ok || v != nil {
+		t.Errorf("sandbox.json has edge: %v (%t), not null", v, ok)
 	}
 }
 
@@ -322,6 +335,13 @@ func TestUsage(t *testing.T) {
 		"unknown flag":      {[]string{"up", "--now"}, "flag provided but not defined"},
 		"argument":          {[]string{"down", "--dir", "x", "--", "y"}, `"y" is one argument too many`},
 		"flag after it":     {[]string{"down", "y", "--dir", "x"}, `"y" is one argument too many`},
+		"chain without dir": {[]string{"chain"}, "chain needs --dir"},
+		"buy without dir":   {[]string{"buy", "http://x"}, "buy needs --dir"},
+		"buy without URL":   {[]string{"buy", "--dir", "x"}, "buy needs a URL"},
+		"buy two":           {[]string{"buy", "http://x", "--dir", "x", "http://y"}, `"http://x" is one argument too many`},
+		"flag after URL":    {[]string{"buy", "--dir", "x", "http://x", "-X", "PUT"}, `"-X" is one argument too many`},
+		"no header":         {[]string{"buy", "http://x", "--dir", "x", "-H", "Accept"}, "it has no colon"},
+		"no chain port":     {[]string{"chain", "--dir", "x", "--rpc-port", "-1"}, "-1 is no port"},
 		"no port":           {[]string{"up", "--dir", "x", "--port", "65536"}, "65536 is no port"},
 		"one port for both": {[]string{"up", "--dir", "x", "--port", "25000", "--etcd-port", "25000"}, "cannot serve both"},
 	}

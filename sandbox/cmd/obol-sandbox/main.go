@@ -83,6 +83,7 @@ func app(stdout, stderr io.Writer) *cli.App {
 	}
 	refuse := func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 	a.OnUsageError = refuse
+	cli.FlagStringer = flagLine
 	for _, c := range a.Commands {
 		c.OnUsageError = refuse
 		c.HideHelpCommand = true

@@ -59,7 +59,7 @@ func newSandbox(t *testing.T) sandbox {
 			t.Errorf("cannot stop the sandbox: %v\n%s", err, out)
 		}
 		if t.Failed() {
-			for _, log := range []string{"etcd.log", "kube-apiserver.log"} {
+			for _, log := range []string{"chain.log", "etcd.log", "kube-apiserver.log"} {
 				data, _ := os.ReadFile(filepath.Join(s.dir, "logs", log))
 				t.Logf("the end of %s: %s", log, data[max(0, len(data)-1000):])
 			}
@@ -107,9 +107,14 @@ func (s sandbox) must(command string, args ...string) string {
 
 // description is sandbox.json as a script sees it.
 type description struct {
-	APIServer string         `json:"apiserver"`
-	AuditLog  string         `json:"audit_log"`
-	PIDs      map[string]int `json:"pids"`
+	APIServer   string         `json:"apiserver"`
+	AuditLog    string         `json:"audit_log"`
+	Facilitator string         `json:"facilitator"`
+	RPC         string         `json:"rpc"`
+	ChainID     uint64         `json:"chain_id"`
+	Token       string         `json:"token"`
+	BuyerKey    string         `json:"buyer_key"`
+	PIDs        map[string]int `json:"pids"`
 }
 
 func (s sandbox) description() description {
