@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -137,6 +138,9 @@ func atHome(t *testing.T, command string) *operator {
 	weather := with(note(t, "weather"), "  standalone", "  for_each   = { eu = \"eu\" }\n  name       = \"weather-${each.key}\"\n  standalone")
 	op.write("offers.hcl", qwen+weather+note(t, "old-weather"))
 	op.write("shop/tides.hcl", note(t, "tides"))
+	if command == "probe" { // it asks them, and nobody else
+		op.write("offers.hcl", regexp.MustCompile(`(listen += )(\d+)(\s+public_url = )"[^"]*"`).ReplaceAllString(op.read("offers.hcl"), `$1$2$3"http://127.0.0.1:$2"`))
+	}
 	op.write(".config/fish/completions/other.fish", "")
 	op.write("bin/notify-send", "#!/bin/sh\n")
 	if err := os.Chmod(filepath.Join(op.dir, "bin", "notify-send"), 0o755); err != nil {

@@ -94,6 +94,20 @@ func (o Offer) HasGateway() bool { return o.Upstream.URL != "" }
 // InCluster reports whether the offer has cluster objects.
 func (o Offer) InCluster() bool { return !o.Standalone }
 
+// PublicURL is where buyers reach the offer; empty when that is not known.
+// cluster is where they reach the cluster; empty: unknown.
+func (o Offer) PublicURL(cluster string) string {
+	switch {
+	case o.Standalone: // its gateway has all paths
+		return o.Gateway.PublicURL
+	case o.Hostname != "":
+		return "https://" + o.Hostname
+	case cluster == "":
+		return ""
+	}
+	return strings.TrimRight(cluster, "/") + o.Path
+}
+
 // An Upstream is what answers once a request is paid: a Service of the cluster
 // (Service is set) or something on this host (URL is set), never both.
 type Upstream struct {

@@ -234,10 +234,8 @@ func catalogLink(o plan.OfferStatus) link {
 // paymentLink tells how to ask for the 402: that is beyond what status asks.
 func paymentLink(o plan.OfferStatus, public string) link {
 	l := link{name: "402", state: notAsked}
-	if o.Offer != nil {
-		if url := publicURL(*o.Offer, public); url != "" {
-			l.next = "curl -i " + url
-		}
+	if o.Offer != nil && o.Offer.PublicURL(public) != "" {
+		l.next = "obolctl probe " + o.Address.Typed()
 	}
 	return l
 }

@@ -256,7 +256,7 @@ func TestStatusOneStopsAtTheFirstBreak(t *testing.T) {
 			"conditions", "kubectl describe serviceoffer -n llm qwen"},
 		"not listed": {with(func(o *plan.OfferStatus) { o.Sellable = no() }), "catalog", "obolctl plan --target inference.qwen"},
 		"unregistered sells": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("Registered", "Pending", "") }),
-			"", "curl -i https://shop.example.org/services/qwen"},
+			"", "obolctl probe inference.qwen"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -2,7 +2,6 @@ package view
 
 import (
 	"math/big"
-	"strings"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 )
@@ -29,7 +28,7 @@ func priceOf(o *offer.Offer, public string) *price {
 		s := units.String()
 		p.Atomic = &s
 	}
-	if url := publicURL(*o, public); url != "" {
+	if url := o.PublicURL(public); url != "" {
 		p.URL = &url
 	}
 	return p
@@ -39,20 +38,6 @@ func priceOf(o *offer.Offer, public string) *price {
 func testnet(network string) bool {
 	n, known := offer.LookupNetwork(network)
 	return known && n.Testnet
-}
-
-// publicURL is where buyers reach the offer, or "" when that is not known.
-func publicURL(o offer.Offer, public string) string {
-	switch {
-	case o.Hostname != "" && !o.Standalone:
-		return "https://" + o.Hostname
-	case o.Standalone: // its gateway has all paths
-		return o.Gateway.PublicURL
-	}
-	if public == "" {
-		return ""
-	}
-	return strings.TrimRight(public, "/") + o.Path
 }
 
 // charge words one payment as a buyer meets it.

@@ -156,7 +156,7 @@ func (p *page) terms(indent int, one part, public string) {
 		p.flow(indent, append([]span{text("or ")}, charge(other)...)...)
 	}
 	p.routes(indent, *o)
-	if url := publicURL(*o, public); url != "" {
+	if url := o.PublicURL(public); url != "" {
 		p.flow(indent, text("at "), span{text: url, solid: true})
 	}
 }

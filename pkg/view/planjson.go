@@ -14,7 +14,7 @@ func PlanJSON(w io.Writer, p plan.Plan, version string) error {
 		FormatVersion: formatVersion,
 		Version:       version,
 		Site:          p.Site,
-		Source:        sourceDoc{p.Source.Path, p.Source.SHA256, orNull(p.Source.GitCommit), p.Source.GitDirty},
+		Source:        sourceOf(p.Source),
 		Cluster:       clusterOf(p.Cluster),
 		Complete:      p.Complete,
 		Summary:       Count(p),
@@ -44,6 +44,10 @@ type sourceDoc struct {
 	SHA256    string  `json:"sha256"`
 	GitCommit *string `json:"git_commit"`
 	GitDirty  bool    `json:"git_dirty"`
+}
+
+func sourceOf(s plan.Source) sourceDoc {
+	return sourceDoc{s.Path, s.SHA256, orNull(s.GitCommit), s.GitDirty}
 }
 
 type clusterDoc struct {

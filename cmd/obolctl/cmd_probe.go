@@ -1,0 +1,166 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+func probeCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "probe", Usage: "ask each public URL without paying, as a buyer would", ArgsUsage: "[ADDRESS]…",
+		Description: "Each paid route has to answer 402 with the terms that were accepted; with -f, or where nothing is accepted, with those of the offers file. " +
+			"A standalone gateway has to list the same terms at /.well-known/x402. What is drained or deleted may answer anything but a 402 or what is for sale. " +
+			"Free routes are not asked, redirects are not followed, and no proxy is used.\n\n" +
+			"Examples:\n   obolctl probe\n   obolctl probe inference.qwen http.weather\n   obolctl probe -q || notify-send 'buyers see something else'\n\n" +
+			"Exit codes: 0 all is as agreed; 3 something is not; 1 something could not be asked.",
+		Action: func(c *cli.Context) error {
+			w, err := openAgreed(c, p)
+			if err != nil {
+				return err
+			}
+			return w.probe(c.Context, c.Args().Slice())
+		},
+	}
+}
+
+// openAgreed opens the site, and the offers file where that was named or nothing
+// is accepted.
+func openAgreed(c *cli.Context, p process) (*workspace, error) {
+	if !c.IsSet("file") {
+		if w, err := openSite(c, p); err != nil || w.accepted() != nil {
+			return w, err
+		}
+	}
+	return openFile(c.Context, c, p)
+}
+
+// probe asks about the offers at the addresses, or about all, and exits by what
+// was answered. A mismatch outranks what could not be asked.
+func (w *workspace) probe(ctx context.Context, addresses []string) error {
+	r := view.Probe{Site: w.site.Name(), Accepted: w.memory.Accepted}
+	set := w.accepted()
+	if w.want != nil {
+		r.Accepted, set = nil, w.want
+	}
+	r.Source = set.Source
+	offers, err := w.among(set, addresses)
+	if err != nil {
+		return err
+	}
+	in := plan.Input{Now: time.Now(), Memory: w.memory}
+	if slices.ContainsFunc(offers, offer.Offer.InCluster) {
+		if in, err = w.look(ctx); err != nil {
+			return err
+		}
+	}
+	r.Offers = askOffers(ctx, in, offers)
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if w.json {
+		err = view.ProbeJSON(w.stdout, r)
+	} else {
+		style := w.style(w.process)
+		style.Now = in.Now
+		err = view.ProbeText(w.stdout, r, style)
+	}
+	if err != nil {
+		return err
+	}
+	return probeExit(r)
+}
+
+// among gives those offers of a set that the addresses mean; all without any.
+func (w *workspace) among(set *plan.Set, addresses []string) ([]offer.Offer, error) {
+	keys, err := w.targets(addresses)
+	if err != nil || keys == nil {
+		return set.Offers, err
+	}
+	var out []offer.Offer
+	for _, o := range set.Offers {
+		if slices.Contains(keys, o.Key()) {
+			out = append(out, o)
+		}
+	}
+	where := "accepted here"
+	if w.want != nil {
+		where = "declared in " + w.files[0]
+	}
+	for _, k := range keys {
+		if indexOf(set.Offers, k) < 0 {
+			return nil, fmt.Errorf("%s is not %s: there is no URL of it to ask", w.addressOf(k), where)
+		}
+	}
+	return out, nil
+}
+
+// askOffers asks about offers, all at once.
+func askOffers(ctx context.Context, in plan.Input, offers []offer.Offer) []view.ProbedOffer {
+	out := make([]view.ProbedOffer, len(offers))
+	var all []inquiry
+	for i, o := range offers {
+		out[i] = view.ProbedOffer{Key: o.Key(), Address: o.Address, Stopped: stopped(in, o.Key())}
+		base := o.PublicURL(in.World.Cluster.PublicURL)
+		if base == "" {
+			out[i].Why = unknownURL(in)
+			continue
+		}
+		var own []inquiry
+		own, out[i].Notes = inquiriesOf(o, base, out[i].Stopped != "")
+		out[i].URLs = make([]view.ProbedURL, len(own))
+		all = append(all, own...)
+	}
+	answers := askAll(ctx, newProber(probeTime), all)
+	for i := range out {
+		answers = answers[copy(out[i].URLs, answers):]
+	}
+	return out
+}
+
+// stopped says why an offer must not sell; empty when it may. One that is being
+// drained sells until its grace is over.
+func stopped(in plan.Input, k offer.Key) string {
+	if _, dead := in.Memory.Marks.Tombstone(k); dead {
+		return "deleted"
+	}
+	if d, drains := in.Memory.Marks.Drain(k); drains && !in.Now.Before(d.EndsAt()) {
+		return "drained"
+	}
+	return ""
+}
+
+// unknownURL says why it is not known where buyers reach the cluster, and what
+// to do about it.
+func unknownURL(in plan.Input) string {
+	why := "ConfigMap obol-frontend/obol-stack-config does not say"
+	if c := in.World.Cluster; !c.Reachable {
+		why = c.Why
+	}
+	return "where buyers reach the cluster is not known (" + why + "); write public_url into the cluster block of the offers file, and apply"
+}
+
+// probeExit judges what was answered.
+func probeExit(r view.Probe) error {
+	unknown := false
+	for _, o := range r.Offers {
+		unknown = unknown || o.Why != ""
+		for _, u := range o.URLs {
+			if u.Verdict == view.Mismatch {
+				return exitError{code: exitDrift}
+			}
+			unknown = unknown || u.Verdict == view.Unknown
+		}
+	}
+	if unknown {
+		return exitError{code: exitFailed}
+	}
+	return nil
+}
