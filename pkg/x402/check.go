@@ -77,7 +77,7 @@ func (a accepted) meets(q Quote) bool {
 		return false
 	}
 	for _, m := range [...][2]string{{"name", r.Extra.Name}, {"version", r.Extra.Version}, {"assetTransferMethod", r.Extra.AssetTransferMethod}} {
-		if s, err := a.extra.text(m[0]); err != nil || s != m[1] {
+		if s, err := a.extra.text(m[0]); m[1] != "" && (err != nil || s != m[1]) {
 			return false
 		}
 	}

@@ -456,6 +456,25 @@ func TestNewQuote(t *testing.T) {
 	}
 }
 
+// TestQuoteWithoutDomain asks in a token that needs no EIP-712 name, since
+// Permit2 has one of its own. A buyer may know one all the same.
+func TestQuoteWithoutDomain(t *testing.T) {
+	t.Parallel()
+	p := payment(t, "base-sepolia", "OBOL", "1")
+	p.Token.EIP712Name, p.Token.EIP712Version = "", ""
+	q := quotes(t, p)[0]
+	if want := (x402.Extra{AssetTransferMethod: "permit2"}); q.Requirements().Extra != want {
+		t.Errorf("extra = %+v, want %+v", q.Requirements().Extra, want)
+	}
+	for _, name := range []string{"", "Obol Network"} {
+		d := alice().pay(q)
+		d.in("accepted", "extra")["name"] = name
+		if _, err := judge(d.header(2), noon(), q); err != nil {
+			t.Errorf("named %q: %v", name, err)
+		}
+	}
+}
+
 // TestNewQuotePerMTok charges a thousandth of a price per million tokens.
 func TestNewQuotePerMTok(t *testing.T) {
 	t.Parallel()
