@@ -499,6 +499,23 @@ func TestStandaloneSaysThatItIsDrained(t *testing.T) {
 	}
 }
 
+// TestUndrainEndsADrainThatIsOver takes the mark away after the last reload, as
+// undrain does.
+func TestUndrainEndsADrainThatIsOver(t *testing.T) {
+	t.Parallel()
+	cfg := standalone("http://127.0.0.1:1")
+	dir := folder(t)
+	marks(t, dir, offer.Marks{Drains: []offer.Drain{{Key: cfg.Offer, At: time.Now().Add(-time.Minute)}}})
+	s := start(t, dir, cfg)
+	base := s.url(t)
+	for _, want := range []int{http.StatusServiceUnavailable, http.StatusPaymentRequired} {
+		if answer, text := do(t, request(t, "GET", base+"/x", nil)); answer.StatusCode != want {
+			t.Errorf("answer = %d %s, want %d", answer.StatusCode, text, want)
+		}
+		marks(t, dir, offer.Marks{})
+	}
+}
+
 func TestPathSeen(t *testing.T) {
 	t.Parallel()
 	s := start(t, folder(t), config(upstream(t, func(http.ResponseWriter, *http.Request) {})))

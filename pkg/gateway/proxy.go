@@ -54,7 +54,7 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 	switch {
 	case r.URL.Path == healthPath && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		s.answerHealth(p, w)
-	case p.drain != nil && !time.Now().Before(p.drain.EndsAt()):
+	case s.drained(p):
 		refuse(w, http.StatusServiceUnavailable, "drained", "drained: this offer stopped selling at "+p.drain.EndsAt().UTC().Format(time.RFC3339))
 	case s.draining.Load():
 		w.Header().Set("Retry-After", "1")
@@ -64,6 +64,16 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 	default:
 		s.pass(p, w, r)
 	}
+}
+
+// drained tells whether a standalone offer has stopped selling. A drain that is
+// over is looked for again, since its mark goes after the last reload.
+func (s *server) drained(p *plane) bool {
+	if p.drain == nil || time.Now().Before(p.drain.EndsAt()) {
+		return false
+	}
+	now, err := s.readMarks(p.cfg)
+	return err != nil || now != nil && !time.Now().Before(now.EndsAt())
 }
 
 // pass sends a request to the upstream, within the limits.
