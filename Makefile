@@ -17,7 +17,7 @@ GOLDEN_DIRS     = $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xa
 
 stage = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: build sandbox test check lint format tidy vet unit race sandbox-test fuzz golden bench demo docs docs-check clean
+.PHONY: build sandbox test check lint format tidy vet unit race sandbox-test fuzz golden bench demo acceptance docs docs-check clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/obolctl
@@ -83,6 +83,13 @@ demo: build sandbox
 	$(call stage,demo)
 	go run ./demo
 
+# The public x402 packages, from npm: they buy from the gateway, judge what it
+# says, and fall to the attacks that it repels.
+acceptance: sandbox
+	$(call stage,acceptance: public clients and attacks)
+	cd acceptance && npm ci --ignore-scripts --no-audit --no-fund
+	cd acceptance && OBOL_SANDBOX=$(CURDIR)/bin/obol-sandbox go test -tags cluster -shuffle=on -timeout 15m -public
+
 bench: build sandbox $(KUBECTL)
 	$(call stage,bench: some minutes; the figures are worth more on an idle machine)
 	go run ./bench -kubectl $(KUBECTL)
@@ -98,4 +105,4 @@ docs-check: build
 	@scripts/commands bin/obolctl | diff -u docs/commands.md - || { echo 'run "make docs"' >&2; exit 1; }
 
 clean:
-	rm -rf bin .cache
+	rm -rf bin .cache acceptance/node_modules

@@ -1,6 +1,9 @@
 // Buys with @x402/fetch and prints what came: {"status", "headers", "body", "receipt"}.
 //
-//   node buy-v2.mjs '{"url", "key", "method", "asset"}'     asset: which of the ways to pay; none: the first
+//   node buy-v2.mjs '{"url", "key", "method", "asset"}'
+//
+// Without an asset it does what it does by itself, which is to pay in USDC alone;
+// any other token has to be allowed.
 import { ExactEvmScheme } from "@x402/evm";
 import { decodePaymentResponseHeader, wrapFetchWithPaymentFromConfig } from "@x402/fetch";
 import { privateKeyToAccount } from "viem/accounts";
@@ -8,7 +11,10 @@ import { privateKeyToAccount } from "viem/accounts";
 const { url, key, method, asset } = JSON.parse(process.argv[2]);
 const buy = wrapFetchWithPaymentFromConfig(fetch, {
   schemes: [{ network: "eip155:84532", client: new ExactEvmScheme(privateKeyToAccount(key)) }],
-  paymentRequirementsSelector: (_, accepts) => accepts.find((way) => !asset || way.asset === asset),
+  ...(asset && {
+    spendControls: { allowedAssets: true },
+    paymentRequirementsSelector: (_, accepts) => accepts.find((way) => way.asset.toLowerCase() === asset.toLowerCase()),
+  }),
 });
 const answer = await buy(url, { method });
 const receipt = answer.headers.get("PAYMENT-RESPONSE");

@@ -60,7 +60,7 @@ func openExpress(t testing.TB, c *chain) *seller {
 	url := startNode(t, "express.mjs", map[string]any{
 		"facilitator": o.url, "upstream": u.url, "payTo": payTo, "asset": usdc, "routes": routes,
 	})
-	return &seller{url: url, host: strings.TrimPrefix(url, "http://"), payTo: payTo, upstream: u, toll: o, many: 20}
+	return &seller{host: strings.TrimPrefix(url, "http://"), payTo: payTo, token: usdc, upstream: u, toll: o, many: 20}
 }
 
 // expressFalls are the attacks that succeed against @x402/express, each with
@@ -103,7 +103,7 @@ func TestControl(t *testing.T) {
 			r := newRaid(t, openExpress(t, shared), shared)
 			a.run(r)
 			r.judge()
-			r.must(want)
+			results.mark(a.name, express, r.must(want))
 		})
 	}
 }

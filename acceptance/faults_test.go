@@ -212,7 +212,7 @@ func changesItsMind(r *raid) {
 		for path, d := range does {
 			r.toll.misbehaves(path, d)
 		}
-		p := r.fresh("/cheap/x")
+		p := r.fresh()
 		for range 3 {
 			r.with(p, wire{target: "/cheap/x"})
 		}
@@ -240,7 +240,7 @@ func redirects(r *raid) {
 				w.WriteHeader(status)
 			})
 		}
-		r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"})
+		r.with(r.fresh(), wire{target: "/cheap/x"})
 	}
 	if n := len(asked); n > 0 {
 		r.report(astray, "%d payments were taken to where the facilitator had sent them", n)
@@ -251,7 +251,7 @@ func redirects(r *raid) {
 func endless(r *raid) {
 	for _, path := range []string{"/verify", "/settle"} {
 		r.toll.misbehaves(path, floods)
-		p := r.fresh("/cheap/x")
+		p := r.fresh()
 		begin := time.Now()
 		a := r.with(p, wire{target: "/cheap/x"})
 		if took := time.Since(begin); a.status == 0 || took > 10*time.Second {
@@ -287,9 +287,9 @@ func rateLimits(r *raid) {
 		say(w, http.StatusTooManyRequests, `{"error":"slower"}`)
 	}
 	r.toll.misbehaves("/settle", slower)
-	r.failsClosed(r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"}))
+	r.failsClosed(r.with(r.fresh(), wire{target: "/cheap/x"}))
 	r.toll.misbehaves("/verify", slower)
-	r.failsClosed(r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"}))
+	r.failsClosed(r.with(r.fresh(), wire{target: "/cheap/x"}))
 }
 
 // failsClosed checks the answer to a good payment that cannot be judged now:
@@ -305,7 +305,7 @@ func isGone(r *raid) {
 	r.toll.misbehaves("/verify", dies)
 	r.toll.misbehaves("/settle", dies)
 	for range 3 {
-		r.failsClosed(r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"}))
+		r.failsClosed(r.with(r.fresh(), wire{target: "/cheap/x"}))
 	}
 	if a := r.send(wire{target: "/free/x"}); !a.served() {
 		r.report(broken, "what is free got %v", a)

@@ -43,11 +43,6 @@ type gateway struct {
 // newGateway starts a gateway that sells what the upstream has.
 func newGateway(t testing.TB, exe string, u *upstream, facilitator, payTo string, change func(*resource.Gateway)) *gateway {
 	t.Helper()
-	base, ok := offer.LookupNetwork("base-sepolia")
-	if !ok {
-		t.Fatal("no base-sepolia")
-	}
-	token, _ := base.Token("USDC")
 	g := &gateway{exe: exe, dir: filepath.Join(t.TempDir(), "home", "gateways", "shop.corner"), cfg: resource.Gateway{
 		Schema:     resource.GatewaySchema,
 		Offer:      offer.Key{Type: offer.HTTP, Namespace: "shop", Name: "corner"},
@@ -60,7 +55,7 @@ func newGateway(t testing.TB, exe string, u *upstream, facilitator, payTo string
 		HealthPath: "/healthz",
 		PublicURL:  publicURL,
 		Payments: []offer.Payment{{
-			Scheme: "exact", Network: "base-sepolia", PayTo: payTo, Token: token, Price: offer.Price{Unit: offer.PerRequest, Amount: "0.01"},
+			Scheme: "exact", Network: "base-sepolia", PayTo: payTo, Token: token(t, "USDC"), Price: offer.Price{Unit: offer.PerRequest, Amount: "0.01"},
 			MaxTimeout: 5 * time.Minute, Facilitators: []string{facilitator},
 		}},
 		Routes: []offer.Route{
@@ -105,7 +100,7 @@ func (g *gateway) start(t testing.TB) {
 	}
 	told.Close()
 	if word, err := io.ReadAll(ready); err != nil || string(word) != "READY\n" {
-		g.cmd.Wait() //nolint:errcheck // what it said is what counts
+		g.cmd.Wait()
 		t.Fatalf("the gateway does not start: %v\n%s", err, g.log(t))
 	}
 }
@@ -163,7 +158,7 @@ func (g *gateway) stop(t testing.TB, how os.Signal) {
 	if err := g.cmd.Process.Signal(how); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		t.Fatal(err)
 	}
-	g.cmd.Wait() //nolint:errcheck // it was told to end
+	g.cmd.Wait()
 	g.out.Close()
 }
 
@@ -207,16 +202,57 @@ func (g *gateway) identity(t testing.TB) resource.Answer {
 	return a
 }
 
+// A mode is how our gateway is set up when it is attacked.
+type mode struct {
+	settle string
+	permit bool // it is paid in OBOL, by Permit2; the shop's prices are the same in atomic units
+}
+
+func (m mode) configure(t testing.TB) func(*resource.Gateway) {
+	return func(c *resource.Gateway) {
+		c.Settle = m.settle
+		if m.permit {
+			inOBOL(t, c)
+		}
+	}
+}
+
+// inOBOL has the gateway paid in OBOL alone.
+func inOBOL(t testing.TB, c *resource.Gateway) {
+	t.Helper()
+	c.Payments[0].Token = token(t, "OBOL")
+	c.Payments[0].Price.Amount = "0.00000000000001"
+	for i, r := range c.Routes {
+		if r.Price != nil {
+			c.Routes[i].Price = &offer.Price{Unit: offer.PerRequest, Amount: "0.000000000001"}
+		}
+	}
+}
+
+func token(t testing.TB, symbol string) offer.Token {
+	t.Helper()
+	base, _ := offer.LookupNetwork("base-sepolia")
+	found, ok := base.Token(symbol)
+	if !ok {
+		t.Fatalf("no %s on base-sepolia", symbol)
+	}
+	return found
+}
+
 // openGateway gives our gateway as a seller, with an upstream, a toll and an
-// account of its own. settle is its mode.
-func openGateway(t testing.TB, exe, settle string, c *chain) *seller {
+// account of its own.
+func openGateway(t testing.TB, exe string, m mode, c *chain) *seller {
 	t.Helper()
 	u, o, payTo := newUpstream(t), newToll(t, c.facilitator), anyAccount(t).address
-	g := newGateway(t, exe, u, o.url, payTo, func(cfg *resource.Gateway) { cfg.Settle = settle })
-	return &seller{
-		url: "http://" + g.at.String(), host: g.at.String(), payTo: payTo, upstream: u, toll: o, many: 200,
+	g := newGateway(t, exe, u, o.url, payTo, m.configure(t))
+	s := &seller{
+		host: g.at.String(), payTo: payTo, token: usdc, upstream: u, toll: o, many: 200,
 		restart: g.restart, reload: g.reload,
 	}
+	if m.permit {
+		s.token = obol
+	}
+	return s
 }
 
 // buildObolctl builds the executable that is released.

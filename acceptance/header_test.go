@@ -54,7 +54,7 @@ func proxyHeaders(r *raid) {
 		}
 	}
 	// Who paid is what the gateway says, not the buyer.
-	p := r.fresh("/cheap/x")
+	p := r.fresh()
 	somebody := anyAccount(r.t).address
 	if a := r.with(p, wire{target: "/cheap/x", header: [][2]string{{"X-Payment-Payer", somebody}, {"X-Verified-Wallet", somebody}, {"x-payment-payer", somebody}}}); !a.served() {
 		r.report(broken, "a good payment got %v", a)
@@ -98,7 +98,7 @@ func upstreamOnRefusal(r *raid) {
 		says(200, `{"success":false,"errorReason":"`+strings.Repeat("x", 9000)+`\r\nX-Y: z","transaction":"","network":"eip155:84532"}`),
 	} {
 		r.toll.misbehaves("/settle", refusal)
-		p := r.fresh("/cheap/x")
+		p := r.fresh()
 		if a := r.with(p, wire{target: "/cheap/x"}); a.served() || strings.Contains(fmt.Sprint(a.header, a.body), secret) {
 			r.report(leak, "the upstream speaks in %v, %v", a, a.header)
 		}
@@ -151,7 +151,7 @@ func upstreamAhead(r *raid) {
 	})
 	for _, refusal := range []deed{says(200, `{"success":false,"errorReason":"insufficient_funds","transaction":"","network":"eip155:84532"}`), nil} {
 		r.toll.misbehaves("/settle", refusal)
-		r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"})
+		r.with(r.fresh(), wire{target: "/cheap/x"})
 	}
 }
 
@@ -162,7 +162,7 @@ func upstreamAsks(r *raid) {
 		w.WriteHeader(http.StatusPaymentRequired)
 		fmt.Fprintf(w, `{"x402Version":1,"accepts":[{"payTo":%q}]}`, secret)
 	})
-	p := r.fresh("/cheap/x")
+	p := r.fresh()
 	if a := r.with(p, wire{target: "/cheap/x"}); a.status == http.StatusPaymentRequired {
 		r.report(spoof, "the upstream's terms went to the buyer as the seller's: %v", a)
 	}
@@ -185,10 +185,10 @@ func upstreamUpgrades(r *raid) {
 	})
 	lines := [][2]string{{"Connection", "Upgrade"}, {"Upgrade", "goods"}}
 	r.toll.misbehaves("/settle", says(200, `{"success":false,"errorReason":"insufficient_funds","transaction":"","network":"eip155:84532"}`))
-	r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x", header: lines})
+	r.with(r.fresh(), wire{target: "/cheap/x", header: lines})
 	r.unpaidFor(wire{target: "/cheap/x", header: lines})
 	r.toll.misbehaves("/settle", nil)
-	r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x", header: lines})
+	r.with(r.fresh(), wire{target: "/cheap/x", header: lines})
 }
 
 // sharedCaches looks for answers that a cache could give to somebody else.
@@ -202,7 +202,7 @@ func sharedCaches(r *raid) {
 	if got := r.send(wire{target: "/cheap/x"}).header.Get("Cache-Control"); got != "no-store" {
 		r.report(leak, "the terms may be kept: Cache-Control %q", got)
 	}
-	a := r.with(r.fresh("/cheap/x"), wire{target: "/cheap/x"})
+	a := r.with(r.fresh(), wire{target: "/cheap/x"})
 	got := strings.ToLower(strings.Join(a.header.Values("Cache-Control"), ", "))
 	if strings.Contains(got, "public") || strings.Contains(got, "s-maxage") || !strings.Contains(got, "private") || a.header.Get("ETag") != "" {
 		r.report(leak, "what one has paid for may be kept for others: Cache-Control %q, ETag %q", got, a.header.Get("ETag"))

@@ -34,6 +34,7 @@ const obolctlEnv = "OBOLCTL"
 var (
 	shared  *chain
 	obolctl string
+	results score
 )
 
 func TestMain(m *testing.M) {
@@ -67,7 +68,11 @@ func runAll(m *testing.M) (code int, err error) {
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		return 0, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	if *public {
+		results.print(os.Stdout)
+	}
+	return code, nil
 }
 
 // startChain runs the sandbox's chain and its facilitator, without a cluster.
@@ -95,7 +100,7 @@ func startChain(dir string) (c *chain, stop func() error, err error) {
 	if _, err := lines.ReadString('\n'); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("the chain does not start: %v", err), stop())
 	}
-	go io.Copy(io.Discard, lines) //nolint:errcheck // it says nothing more
+	go io.Copy(io.Discard, lines) // it says nothing more
 	c, err = readSandbox(filepath.Join(dir, "sandbox.json"))
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())

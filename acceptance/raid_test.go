@@ -18,9 +18,9 @@ import (
 // A seller is what is attacked: a protected resource, what is behind it, and
 // whom it asks about payments.
 type seller struct {
-	url      string // without a slash at its end
-	host     string // of url
+	host     string
 	payTo    string
+	token    string // in which it is paid
 	upstream *upstream
 	toll     *toll
 	many     int // how many requests it is asked at once
@@ -59,7 +59,6 @@ type raid struct {
 	chain  *chain
 	buyer  account
 	before *big.Int // what the seller had
-	token  string   // in which the seller is paid
 
 	mu       sync.Mutex
 	claims   map[string]*used // by the name of the claim
@@ -78,7 +77,7 @@ type used struct {
 
 func newRaid(t testing.TB, s *seller, c *chain) *raid {
 	return &raid{
-		t: t, seller: s, chain: c, buyer: c.buyer, token: usdc, before: c.balance(t, usdc, s.payTo),
+		t: t, seller: s, chain: c, buyer: c.buyer, before: c.balance(t, s.token, s.payTo),
 		claims: map[string]*used{}, kinds: map[breach]bool{},
 	}
 }
@@ -170,12 +169,11 @@ func quoteOf(a answer) (q quote, err error) {
 	return q, nil
 }
 
-// fresh is a payment that was never used, for a path, of one who pays what is
-// asked, or does what change says before signing.
-func (r *raid) fresh(target string, change ...func(*terms)) payment {
-	return r.sign(r.quote(target), 2, change...)
-}
+// fresh is a payment for something cheap that was never used.
+func (r *raid) fresh() payment { return r.sign(r.quote("/cheap/x"), 2) }
 
+// sign makes a payment for a quote: of one who pays what is asked, or does what
+// change says before signing.
 func (r *raid) sign(q quote, version int, change ...func(*terms)) payment {
 	m := q.honest(r.buyer.address)
 	for _, c := range change {

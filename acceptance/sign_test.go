@@ -116,8 +116,9 @@ func (a account) sign(domain, message []byte) []byte {
 // contracts refuse: s counted from the other end, and v turned over.
 func highS(signature []byte) []byte {
 	out := append([]byte(nil), signature...)
-	s := new(big.Int).SetBytes(signature[32:64])
-	s.Sub(secp256k1.S256().N, s).FillBytes(out[32:64])
+	var s secp256k1.ModNScalar
+	s.SetByteSlice(signature[32:64])
+	s.Negate().PutBytesUnchecked(out[32:64])
 	out[64] ^= 27 ^ 28
 	return out
 }
