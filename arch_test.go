@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/testcluster": {},
 	"internal/leftovers":   {},
 	"internal/paytest":     {"pkg/offer", "pkg/resource", "pkg/x402"}, // buyers and a facilitator, for tests and the bench
-	"cmd/obolctl": {"pkg/apply", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/offer",
+	"cmd/obolctl": {"pkg/apply", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/ledger", "pkg/offer",
 		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/render", "pkg/resource", "pkg/state", "pkg/view", "pkg/x402"},
 	"pkg/gateway":         {"pkg/charge", "pkg/durable", "pkg/ledger", "pkg/offer", "pkg/resource"},
 	"pkg/charge":          {"pkg/ledger", "pkg/offer", "pkg/x402"},

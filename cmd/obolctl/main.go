@@ -234,7 +234,8 @@ func commands(p process) []*cli.Command {
 		initCommand(p), validateCommand(p), fmtCommand(p), renderCommand(p),
 		planCommand(p), showCommand(p), applyCommand(p), convergeCommand(p), statusCommand(p),
 		drainCommand(p), undrainCommand(p), deleteCommand(p), undeleteCommand(p),
-		restartCommand(p), logsCommand(p), probeCommand(p), historyCommand(p), forgetCommand(p), destroyCommand(p),
+		restartCommand(p), logsCommand(p), salesCommand(p), metricsCommand(p), probeCommand(p),
+		historyCommand(p), forgetCommand(p), destroyCommand(p),
 		gatewayCommand(p), stateCommand(p), completionCommand(p), versionCommand(p),
 	}
 	for _, c := range all {
