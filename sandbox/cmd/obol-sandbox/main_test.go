@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	sharedDir = filepath.Join(scratch, "shared")
-	binary = os.Getenv("OBOL_SANDBOX_BIN")
+	binary = os.Getenv("OBOL_SANDBOX")
 	if binary == "" {
 		binary = filepath.Join(scratch, "obol-sandbox")
 		if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, ".").CombinedOutput(); err != nil {

@@ -2,7 +2,6 @@ package buyer_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -106,7 +105,9 @@ func (s *shop) challenge(w http.ResponseWriter) {
 	}
 	w.WriteHeader(http.StatusPaymentRequired)
 	if s.body != nil {
-		w.Write(s.encode(s.body))
+		if _, err := w.Write(s.encode(s.body)); err != nil {
+			s.t.Error(err)
+		}
 	}
 }
 
@@ -160,9 +161,7 @@ func open(t *testing.T, s *shop) (url string, b buyer.Buyer, out *strings.Builde
 			t.Error(err)
 		}
 	})
-	ctx, stop := context.WithCancel(context.Background())
-	t.Cleanup(stop)
-	f := httptest.NewServer(facilitator.New(ctx, c))
+	f := httptest.NewServer(facilitator.New(c))
 	t.Cleanup(f.Close)
 	s.t, s.facilitator = t, f.URL
 	server := httptest.NewServer(s)

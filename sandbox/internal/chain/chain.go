@@ -4,7 +4,6 @@
 package chain
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -36,7 +35,7 @@ type Chain struct {
 	node   *node.Node
 	client *ethclient.Client
 	asked  chan struct{}
-	stop   context.CancelFunc
+	quit   chan struct{}
 	ended  chan struct{}
 
 	mu     sync.Mutex
@@ -79,7 +78,6 @@ func start(stack *node.Node, compiled map[string]contract) (*Chain, error) {
 		return nil, fmt.Errorf("cannot make the chain's sealer: %w", err)
 	}
 	begin(beacon, ethereum.BlockChain())
-	ctx, stop := context.WithCancel(context.Background())
 	c := &Chain{
 		Contracts: Contracts{
 			Token:   compiled["USDC"].ABI,
@@ -90,11 +88,11 @@ func start(stack *node.Node, compiled map[string]contract) (*Chain, error) {
 		node:   stack,
 		client: ethclient.NewClient(stack.Attach()),
 		asked:  make(chan struct{}, 1),
-		stop:   stop,
+		quit:   make(chan struct{}),
 		ended:  make(chan struct{}),
 		sealed: make(chan struct{}),
 	}
-	go c.seal(ctx, beacon, ethereum.BlockChain())
+	go c.seal(beacon, ethereum.BlockChain())
 	return c, nil
 }
 
@@ -150,9 +148,9 @@ func (c *Chain) URL() string { return c.node.HTTPEndpoint() }
 // Client asks the chain without a network between.
 func (c *Chain) Client() *ethclient.Client { return c.client }
 
-// Close stops the chain.
+// Close stops the chain. It is called once.
 func (c *Chain) Close() error {
-	c.stop()
+	close(c.quit)
 	<-c.ended
 	c.client.Close()
 	return c.node.Close()

@@ -9,8 +9,8 @@ import (
 	"github.com/ethereum/go-ethereum/common/hexutil"
 )
 
-//go:generate npm --prefix contracts ci
-//go:generate npm --prefix contracts run generate
+//go:generate npm --prefix ../../tools/contracts ci
+//go:generate npm --prefix ../../tools/contracts run generate
 
 //go:embed contracts/contracts.json
 var compiled []byte

@@ -29,14 +29,14 @@ func nextSeal(last uint64, asked bool) time.Time {
 	return time.Unix(at, 0)
 }
 
-// seal makes blocks until ctx is done. It alone uses the beacon.
-func (c *Chain) seal(ctx context.Context, beacon *catalyst.SimulatedBeacon, blocks *core.BlockChain) {
+// seal makes blocks until the chain is closed. It alone uses the beacon.
+func (c *Chain) seal(beacon *catalyst.SimulatedBeacon, blocks *core.BlockChain) {
 	defer close(c.ended)
 	asked := false
 	for {
 		timer := time.NewTimer(time.Until(nextSeal(blocks.CurrentBlock().Time, asked)))
 		select {
-		case <-ctx.Done():
+		case <-c.quit:
 			timer.Stop()
 			return
 		case <-c.asked:

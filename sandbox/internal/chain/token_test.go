@@ -25,7 +25,7 @@ import (
 	"github.com/obolctl/obolctl/sandbox/internal/chain"
 )
 
-// TestCompiledIsOfTheSources: a change of a contract needs "npm run generate".
+// TestCompiledIsOfTheSources: a change of a contract needs "go generate".
 func TestCompiledIsOfTheSources(t *testing.T) {
 	t.Parallel()
 	var file struct {

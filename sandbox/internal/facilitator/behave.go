@@ -44,7 +44,7 @@ const (
 	Redirect  Deed = "redirect"  // 307, to where everything is accepted
 	Flood     Deed = "flood"     // 200, and a body without end
 	Malformed Deed = "malformed" // 200, and half of a JSON object
-	Missing   Deed = "missing"   // 200, and an object without what it should have
+	Missing   Deed = "missing"   // 200, and an object without isValid, transaction or kinds
 	Mistyped  Deed = "mistyped"  // 200, and "true" where true should be
 
 	Pending     Deed = "pending"      // settle: sends the transaction, and says settlement_pending with its hash
@@ -157,7 +157,7 @@ func (m Manner) misbehave(w http.ResponseWriter, r *http.Request) bool {
 	case Malformed:
 		m.answer(w, json.RawMessage(`{"isValid":true,"success":true,"transaction":"0x`))
 	case Missing:
-		m.answer(w, struct{}{})
+		m.answer(w, json.RawMessage(`{"success":true}`))
 	case Honest, Accept, Refuse, Mistyped, Pending, PendingHash, Forget:
 		return false
 	}

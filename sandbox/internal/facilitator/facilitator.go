@@ -31,7 +31,6 @@ type Facilitator struct {
 	chain    *chain.Chain // nil: there is none
 	key      *ecdsa.PrivateKey
 	address  common.Address
-	life     context.Context //nolint:containedctx // what it began goes on when the caller leaves
 	manners  manners
 	counters counters
 
@@ -44,14 +43,13 @@ type Facilitator struct {
 
 // New is a facilitator over a chain. Without one, it takes every payment that is
 // well formed, and settles it at once, with a transaction that does not exist;
-// but none twice. Settlements end with ctx.
-func New(ctx context.Context, c *chain.Chain) *Facilitator {
+// but none twice.
+func New(c *chain.Chain) *Facilitator {
 	key := chain.FacilitatorKey()
 	f := &Facilitator{
 		chain:   c,
 		key:     key,
 		address: chain.AddressOf(key),
-		life:    ctx,
 		sales:   make(map[claim]*sale),
 	}
 	f.mux.HandleFunc("POST /verify", f.serveVerify)
@@ -123,12 +121,12 @@ func (f *Facilitator) serveVerify(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	payer := p.from.Hex()
-	switch m.Do {
-	case Accept:
+	switch {
+	case m.Do == Accept:
 		m.answer(w, verdict{Valid: true, Payer: payer})
-	case Refuse:
+	case m.Do == Refuse:
 		m.answer(w, verdict{Reason: m.reason(), Payer: payer})
-	case Mistyped:
+	case m.Do == Mistyped:
 		m.answer(w, json.RawMessage(`{"isValid":"true"}`))
 	default:
 		m.answer(w, f.verify(r.Context(), p, malformed))
@@ -168,33 +166,27 @@ func (f *Facilitator) serveSettle(w http.ResponseWriter, r *http.Request) {
 	if !m.delay(r) {
 		return
 	}
-	honest := func() settlement {
-		if malformed != nil {
-			return p.unsettled("", malformed.reason, malformed.message)
-		}
-		return f.settle(p, body, m.Do == Forget, m.Do != Pending && m.Do != PendingHash)
-	}
 	if m.After {
-		honest()
+		f.settle(r.Context(), p, malformed, body, m)
 	}
 	if m.misbehave(w, r) {
 		return
 	}
-	switch m.Do {
-	case Accept:
+	switch {
+	case m.Do == Accept:
 		m.answer(w, p.settled(crypto.Keccak256Hash(body)))
-	case Refuse:
+	case m.Do == Refuse:
 		m.answer(w, p.unsettled("", m.reason(), ""))
-	case Mistyped:
+	case m.Do == Mistyped:
 		m.answer(w, json.RawMessage(`{"success":"true","transaction":"0x01","network":"`+networks[2]+`"}`))
-	case PendingHash:
-		pending := honest()
+	case m.Do == PendingHash:
+		pending := f.settle(r.Context(), p, malformed, body, m)
 		if pending.Reason == settlementPending {
 			pending.Transaction = ""
 		}
 		m.answer(w, pending)
 	default:
-		m.answer(w, honest())
+		m.answer(w, f.settle(r.Context(), p, malformed, body, m))
 	}
 }
 

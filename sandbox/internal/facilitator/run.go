@@ -34,9 +34,8 @@ func Run(ctx context.Context, o Options, ready func() error) (err error) {
 		return fmt.Errorf("cannot start the facilitator: %w", err)
 	}
 	server := &http.Server{
-		Handler:           New(ctx, c),
+		Handler:           New(c),
 		ReadHeaderTimeout: 10 * time.Second,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

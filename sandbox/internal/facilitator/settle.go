@@ -59,16 +59,17 @@ func (p *payment) unsettled(transaction, reason, message string) settlement {
 // settleLimit is how long a settlement may take.
 const settleLimit = 30 * time.Second
 
-// settle settles a payment, whether or not the caller stays. Told to forget, it
-// does not look at what it settled before; told not to wait, it leaves a
-// transaction that was sent pending.
-func (f *Facilitator) settle(p *payment, body []byte, forget, wait bool) settlement {
-	ctx, cancel := context.WithTimeout(f.life, settleLimit)
+// settle settles a payment, whether or not the caller stays.
+func (f *Facilitator) settle(ctx context.Context, p *payment, malformed *refusal, body []byte, m Manner) settlement {
+	if malformed != nil {
+		return p.unsettled("", malformed.reason, malformed.message)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
 	s := f.sale(p.claim())
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if forget || !bytes.Equal(s.signature, p.signature) || s.hash == (common.Hash{}) {
+	if m.Do == Forget || !bytes.Equal(s.signature, p.signature) || s.hash == (common.Hash{}) {
 		if answer, ok := f.send(ctx, s, p, body); !ok {
 			return answer
 		}
@@ -76,7 +77,7 @@ func (f *Facilitator) settle(p *payment, body []byte, forget, wait bool) settlem
 	switch {
 	case s.settled:
 		return p.settled(s.hash)
-	case !wait:
+	case m.Do == Pending || m.Do == PendingHash:
 		return p.unsettled(s.hash.Hex(), settlementPending, "the transaction is on its way")
 	}
 	return f.await(ctx, s, p)

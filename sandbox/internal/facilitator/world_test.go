@@ -2,7 +2,6 @@ package facilitator_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/json"
@@ -51,12 +50,10 @@ func newWorld(t *testing.T) world {
 }
 
 func over(t *testing.T, c *chain.Chain) world {
-	ctx, stop := context.WithCancel(context.Background())
-	f := facilitator.New(ctx, c)
+	f := facilitator.New(c)
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections) // what hangs
-	t.Cleanup(stop)
 	return world{t, c, f, server.URL}
 }
 

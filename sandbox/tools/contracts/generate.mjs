@@ -1,6 +1,7 @@
-// Compiles the contracts beside it into contracts.json, which is committed and
-// built into the sandbox: "npm ci && npm run generate". With --check it writes
-// nothing, and fails if contracts.json is not what it would write.
+// Compiles the contracts of the sandbox's chain into contracts.json beside them,
+// which is committed and built into the sandbox: "npm ci && npm run generate".
+// With --check it writes nothing, and fails if contracts.json is not what it
+// would write.
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import solc from "solc";
@@ -8,8 +9,8 @@ import solc from "solc";
 const sources = ["Permit2.sol", "Token.sol", "Wallet.sol"];
 const contracts = ["OBOL", "Permit2", "USDC", "Wallet", "X402ExactPermit2Proxy"];
 
-const here = (name) => new URL(name, import.meta.url);
-const text = Object.fromEntries(sources.map((name) => [name, readFileSync(here(name), "utf8")]));
+const chain = (name) => new URL(`../../internal/chain/contracts/${name}`, import.meta.url);
+const text = Object.fromEntries(sources.map((name) => [name, readFileSync(chain(name), "utf8")]));
 
 const output = JSON.parse(
   solc.compile(
@@ -49,7 +50,7 @@ const made =
     1,
   ) + "\n";
 
-const target = here("contracts.json");
+const target = chain("contracts.json");
 if (!process.argv.includes("--check")) {
   writeFileSync(target, made);
 } else if (!existsSync(target) || readFileSync(target, "utf8") !== made) {
