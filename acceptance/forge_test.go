@@ -305,8 +305,7 @@ func cheapForDear(r *raid) {
 	r.servedNothing()
 }
 
-// encodings spells a good payment in ways that not all readers read alike. Who
-// takes one has to be paid for it.
+// encodings spells a good payment in ways that not all readers read alike.
 func encodings(r *raid) {
 	q := r.quote("/cheap/x")
 	var do []func()
@@ -337,15 +336,18 @@ func encodings(r *raid) {
 			do = append(do, func() {
 				p := r.sign(q, version)
 				if a := r.forge(p, about(name), [2]string{p.header()[0], spell(p.text())}); a.served() {
-					r.report(spoof, "%s was taken for a payment: %v", name, a)
+					r.report(lax, "%s was taken for a payment: %v", name, a)
 				}
 			})
 		}
 	}
 	together(do)
-	v2, v1 := r.sign(q, 2), r.sign(q, 1)
-	r.forge(v1, wire{target: "/cheap/x?v1"}, [2]string{headerV2, encode(v1.text())})
-	r.forge(v2, wire{target: "/cheap/x?v2"}, [2]string{headerV1, encode(v2.text())})
+	for version, name := range map[int]string{1: headerV2, 2: headerV1} {
+		p := r.sign(q, version)
+		if a := r.forge(p, about("under the other name"), [2]string{name, encode(p.text())}); a.served() {
+			r.report(lax, "version %d was taken for the other: %v", version, a)
+		}
+	}
 }
 
 // manyHeaders sends more than one payment, of which two readers may take
@@ -377,14 +379,16 @@ func manyHeaders(r *raid) {
 			do = append(do, func() {
 				p := r.sign(q, version)
 				if a := r.forge(p, about(name), lines(p)...); a.served() {
-					r.report(spoof, "%s: one of several was taken: %v", name, a)
+					r.report(lax, "%s: one of several was taken: %v", name, a)
 				}
 			})
 		}
 	}
 	together(do)
 	p, other := r.sign(q, 2), r.sign(q, 1)
-	r.forge(p, wire{target: "/cheap/x?two-payments"}, p.header(), other.header())
+	if a := r.forge(p, about("two payments"), p.header(), other.header()); a.served() {
+		r.report(lax, "one of two payments was taken: %v", a)
+	}
 	for name, w := range map[string]wire{
 		"in the query":  {target: "/cheap/x?" + headerV2 + "=" + p.header()[1]},
 		"in a cookie":   {target: "/cheap/x", header: [][2]string{{"Cookie", headerV2 + "=" + p.header()[1]}}},

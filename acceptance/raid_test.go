@@ -41,6 +41,7 @@ const (
 	leak   breach = "something of what is inside came out"
 	astray breach = "a payment or a receipt went where it must not"
 	spoof  breach = "somebody else's words were taken for the seller's"
+	lax    breach = "what two readers may read differently was taken"
 	costly breach = "junk was taken to the facilitator"
 	broken breach = "an honest buyer cannot buy"
 )
@@ -271,13 +272,9 @@ func (r *raid) judge() {
 // judgeMoney compares what was served with what the seller got.
 func (r *raid) judgeMoney() {
 	runs := r.upstream.seen()
-	worth, given := new(big.Int), map[int]bool{}
+	worth := new(big.Int)
 	for _, a := range r.answers {
 		for _, n := range a.goods() {
-			if given[n] || n > len(runs) {
-				continue
-			}
-			given[n] = true
 			if price := runs[n-1].price; price != nil {
 				worth.Add(worth, price)
 			} else {
@@ -352,27 +349,18 @@ func (r *raid) judgeAnswer(a answer) {
 	}
 }
 
-// sells checks that an honest buyer is served after all. A seller who says when
-// to come again is asked again.
+// sells checks that an honest buyer is served after all.
 func (r *raid) sells() {
 	r.upstream.replies(nil)
 	r.toll.misbehaves("/verify", nil)
 	r.toll.misbehaves("/settle", nil)
-	var a answer
-	for range 20 {
-		q, err := quoteOf(exchange(r.host, wire{target: "/cheap/honest"}))
-		if err != nil {
-			r.report(broken, "no terms: %v", err)
-			return
-		}
-		p := r.chain.buyer.pay(q, 2, q.honest(r.chain.buyer.address))
-		if a = exchange(r.host, wire{target: "/cheap/honest", header: [][2]string{p.header()}}); a.served() {
-			return
-		}
-		if a.header.Get("Retry-After") == "" {
-			break
-		}
-		time.Sleep(250 * time.Millisecond)
+	q, err := quoteOf(exchange(r.host, wire{target: "/cheap/honest"}))
+	if err != nil {
+		r.report(broken, "no terms: %v", err)
+		return
 	}
-	r.report(broken, "got %v", a)
+	p := r.chain.buyer.pay(q, 2, q.honest(r.chain.buyer.address))
+	if a := exchange(r.host, wire{target: "/cheap/honest", header: [][2]string{p.header()}}); !a.served() {
+		r.report(broken, "in the end a good payment got %v", a)
+	}
 }

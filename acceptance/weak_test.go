@@ -122,7 +122,7 @@ func weaknesses() map[string]weakness {
 		"there may be several payments": {
 			file: "pkg/x402/payment.go",
 			old:  "case len(v2)+len(v1) > 1:", new: "case false:",
-			attacks: map[string]breach{"more than one payment header": spoof},
+			attacks: map[string]breach{"more than one payment header": lax},
 		},
 		"headers have no limit": {
 			file: "pkg/x402/json.go",
