@@ -74,7 +74,7 @@ func keepBooks(dir, first string) {
 func TestRule11_KilledAnywhere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	rounds := 40
+	rounds := 25
 	if testing.Short() {
 		rounds = 10
 	}

@@ -47,9 +47,10 @@ const lockFile = "lock"
 // wait at the same time share one write and one sync.
 //
 // When one fails to be written, what it was told holds in this process all the
-// same, but for a claim, which was not granted; and after a crash it may be
-// forgotten. The next call begins a new segment with all that is known. Until
-// that succeeds every claim fails, and says why.
+// same, but for a claim, which was not granted. After a crash either may be as if
+// it had not been told, or as if it had: a claim that was not granted may count as
+// used. The next call begins a new segment with all that is known. Until that
+// succeeds every claim fails, and says why.
 type Ledger struct {
 	dir  string
 	lock *os.File
@@ -207,14 +208,22 @@ func (l *Ledger) end(change record) error {
 
 // Debts lists what is owed, by time of claim.
 func (l *Ledger) Debts() []Debt {
-	l.mu.Lock()
-	live := l.book.all()
-	l.mu.Unlock()
-	inOrder(live)
+	owed := l.owed()
+	inOrder(owed)
 	var out []Debt
-	for _, r := range live {
+	for _, r := range owed {
+		out = append(out, Debt{Entry: r.entry(), Facilitator: r.Facilitator, Request: r.Request})
+	}
+	return out
+}
+
+func (l *Ledger) owed() []record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []record
+	for _, r := range l.book {
 		if r.State == Owed {
-			out = append(out, Debt{Entry: r.entry(), Facilitator: r.Facilitator, Request: r.Request})
+			out = append(out, r)
 		}
 	}
 	return out
