@@ -30,7 +30,7 @@ func cleanPath(u *url.URL) (string, error) {
 	}
 	segments := split(p)
 	for i, s := range segments {
-		name, _, _ := strings.Cut(s, ";") // some servers take "..;x" for ".."
+		name := bare(s)
 		if name == "." || name == ".." || name == "" && i < len(segments)-1 {
 			return "", errPath
 		}
@@ -38,16 +38,22 @@ func cleanPath(u *url.URL) (string, error) {
 	return p, nil
 }
 
+// bare is a segment without parameters and the spaces around it: some servers
+// take "..;x" and ".. " for "..".
+func bare(segment string) string {
+	name, _, _ := strings.Cut(segment, ";")
+	return strings.TrimSpace(name)
+}
+
 // split gives the segments of a path; that of "/" is one, and empty.
 func split(p string) []string { return strings.Split(p[1:], "/") }
 
 // fold gives the segments as the most forgiving upstream might read them:
-// without regard to case, parameters, and a slash at the end.
+// without regard to case, parameters, spaces, and a slash at the end.
 func fold(segments []string) []string {
 	out := make([]string, len(segments))
 	for i, s := range segments {
-		name, _, _ := strings.Cut(s, ";")
-		out[i] = strings.ToLower(name)
+		out[i] = strings.ToLower(bare(s))
 	}
 	for len(out) > 0 && out[len(out)-1] == "" {
 		out = out[:len(out)-1]
