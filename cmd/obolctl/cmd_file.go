@@ -19,6 +19,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offerfile"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/render"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -146,7 +147,10 @@ func validateCommand(p process) *cli.Command {
 				return misuse("validate takes no argument; name the file with -f")
 			}
 			w := &workspace{process: p, options: optionsOf(c, p)}
-			f, diags := offerfile.Load(offerfile.Input{Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version})
+			f, diags := offerfile.Load(offerfile.Input{
+				Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
+				Fields: render.Fields(), FieldPath: fieldPath,
+			})
 			if diags.HasErrors() {
 				return fileProblems{diags}
 			}

@@ -136,10 +136,19 @@ func (w *workspace) load() offerfile.Diagnostics {
 	}
 	file, diags := offerfile.Load(offerfile.Input{
 		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
-		NeedValues: true, Accepted: accepted,
+		NeedValues: true, Accepted: accepted, Fields: render.Fields(), FieldPath: fieldPath,
 	})
 	w.file = file
 	return diags
+}
+
+// fieldPath gives the canonical form of a field's path.
+func fieldPath(path string) (string, error) {
+	keys, err := resource.ParsePath(path)
+	if err != nil {
+		return "", err
+	}
+	return resource.FormatPath(keys...), nil
 }
 
 // declare makes the declared set: ports assigned, specs rendered.

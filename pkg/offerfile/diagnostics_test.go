@@ -1,7 +1,9 @@
 package offerfile_test
 
 import (
+	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,4 +130,76 @@ func input(t *testing.T, comment string) offerfile.Input {
 		}
 	}
 	return in
+}
+
+// TestIgnoredFieldsExist refuses paths that name nothing: what they are to let
+// others change would be changed back. An offer that was accepted with one is
+// only warned of, and an overlay may add fields that nobody knows here.
+func TestIgnoredFieldsExist(t *testing.T) {
+	t.Parallel()
+	in := offerfile.Input{
+		Fields: []string{"metadata.labels.*", "spec.listing.weight", "spec.path", "spec.routes"},
+		FieldPath: func(path string) (string, error) {
+			if strings.Count(path, "[") != strings.Count(path, "]") {
+				return "", errors.New("cannot read the path \"spec[\"")
+			}
+			return path, nil
+		},
+	}
+	lax, accepted := offerfile.Input{}, in
+	accepted.Accepted = map[offer.Key]bool{{Type: offer.HTTP, Namespace: "default", Name: "x"}: true}
+	tests := map[string]struct {
+		in   offerfile.Input
+		path string
+		own  string // of the offer
+		want []string
+	}{
+		"a field":               {in, "spec.listing.weight", "", nil},
+		"what holds fields":     {in, "spec.listing", "", nil},
+		"any key":               {in, `metadata.labels["example.org/a"]`, "", nil},
+		"all keys":              {in, "metadata.labels", "", nil},
+		"of an overlay":         {in, "spec.other", "overlay = \"o\"", nil},
+		"nothing is known":      {lax, "spec[", "", nil},
+		"no path":               {in, "spec[", "", []string{"Error: Not a field: Cannot read the path \"spec[\"."}},
+		"no path, with overlay": {in, "spec[", "overlay = \"o\"", []string{"Error: Not a field: Cannot read the path \"spec[\"."}},
+		"mistyped":              {in, "spec.pathh", "", []string{`Error: Unknown field: Nothing that an offer becomes has a field "spec.pathh". Did you mean "spec.path"? "obolctl render" shows those that there are.`}},
+		"below a field":         {in, "spec.routes.path", "", []string{`Error: Unknown field: Nothing that an offer becomes has a field "spec.routes.path". Did you mean "spec.routes"? "obolctl render" shows those that there are.`}},
+		"half a name":           {in, "spec.list", "", []string{`Error: Unknown field: Nothing that an offer becomes has a field "spec.list". "obolctl render" shows those that there are.`}},
+		"accepted before":       {accepted, "spec.pathh", "", []string{`Warning: Unknown field: Nothing that an offer becomes has a field "spec.pathh". Did you mean "spec.path"? "obolctl render" shows those that there are. It was accepted like this, so it is kept.`}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, diags := load(t, tc.in, "offers.hcl", fmt.Sprintf(`http "x" {
+  price   = { per_request = "1" }
+  upstream {
+    service = "x"
+    port    = 80
+  }
+  payment {
+    network = "base-sepolia"
+    pay_to  = %q
+  }
+  lifecycle {
+    ignore_changes = [%q]
+  }
+  %s
+}
+`, wallet, tc.path, tc.own))
+			var got []string
+			for _, d := range diags.All() {
+				severity := "Error"
+				if d.Severity != offerfile.Error {
+					severity = "Warning"
+				}
+				got = append(got, severity+": "+d.Summary+": "+d.Detail)
+				if d.Line != 12 {
+					t.Errorf("it points at line %d", d.Line)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("problems (-want +got):\n%s", diff)
+			}
+		})
+	}
 }

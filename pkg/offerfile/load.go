@@ -37,6 +37,12 @@ type Input struct {
 	Version    string   // of this build, for required_version; one that is no version meets all
 	NeedValues bool     // a variable without a value is an error; otherwise what rests on it is not checked
 
+	// Fields are the paths that ignore_changes may name, and what holds them; of
+	// one that ends in ".*", any key. FieldPath gives the canonical form of a path.
+	// Without them it may name anything.
+	Fields    []string
+	FieldPath func(path string) (string, error)
+
 	// Accepted tells which offers were accepted before: rules that would
 	// strand them are warnings.
 	Accepted map[offer.Key]bool

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/hcl/v2"
@@ -308,6 +309,7 @@ func (d *draft) lifecycle() {
 	c := &d.Lifecycle
 	c.PreventDelete, _ = d.r.boolean(s, "prevent_delete")
 	c.IgnoreChanges = d.r.texts(s, "ignore_changes")
+	d.checkFields(s, c.IgnoreChanges)
 	c.OnLiveDelete, _ = d.r.choice(s, "on_live_delete", "ask", "restore")
 	c.Accept = d.r.texts(s, "accept")
 	for _, rule := range c.Accept {
@@ -315,6 +317,40 @@ func (d *draft) lifecycle() {
 			d.r.failIn(s, "accept", "Unknown rule", fmt.Sprintf("There is no rule %q that an offer may go on breaking, only \"model_slash\".", rule))
 		}
 	}
+}
+
+// checkFields reports paths of ignore_changes that name nothing, so that what is
+// to be ignored would not be. What an overlay adds is not known here.
+func (d *draft) checkFields(s *section, paths []string) {
+	in := d.r.l.in
+	if in.FieldPath == nil {
+		return
+	}
+	var known []string
+	for _, f := range in.Fields {
+		known = append(known, strings.TrimSuffix(f, ".*"))
+	}
+	for _, typed := range paths {
+		path, err := in.FieldPath(typed)
+		switch {
+		case err != nil:
+			d.r.rule(s, "ignore_changes", "Not a field", sentence(err))
+		case d.s.attr("overlay") == nil && !slices.ContainsFunc(in.Fields, func(f string) bool { return holds(f, path) }):
+			d.r.rule(s, "ignore_changes", "Unknown field", fmt.Sprintf("Nothing that an offer becomes has a field %q.%s \"obolctl render\" shows those that there are.",
+				typed, didYouMean(path, known)))
+		}
+	}
+}
+
+// holds reports whether path is a field, leads to it, or is one of its keys
+// where the field ends in ".*".
+func holds(field, path string) bool {
+	if field == path || strings.HasPrefix(field, path+".") {
+		return true
+	}
+	all, open := strings.CutSuffix(field, ".*")
+	key, below := strings.CutPrefix(path, all)
+	return open && below && (key[0] == '.' || key[0] == '[')
 }
 
 // standalone reads whether the gateway charges, and what cannot be then.

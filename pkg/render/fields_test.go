@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/render"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // withoutEffect are the fields of an offer that no spec holds, and who acts on
@@ -63,6 +65,35 @@ func TestEveryFieldReachesASpec(t *testing.T) {
 	}
 	if len(effect) < 80 {
 		t.Errorf("only %d fields were looked at", len(effect))
+	}
+}
+
+// TestFieldsAreThoseRendered renders offers filled to the brim, and finds the
+// fields that are listed: no more, and no less.
+func TestFieldsAreThoseRendered(t *testing.T) {
+	t.Parallel()
+	var offers []offer.Offer
+	for _, unit := range []offer.Unit{offer.PerRequest, offer.PerMTok, offer.PerHour, offer.PerEpoch} {
+		for _, o := range shapes() {
+			o.Name += strconv.Itoa(len(offers))
+			o.Payments[0].Price.Unit = unit
+			offers = append(offers, o)
+		}
+	}
+	anyKey := []string{"metadata.annotations", "metadata.labels", "spec.provenance", "spec.registration.metadata", "spec.template.metadata.labels"}
+	found := map[string]bool{}
+	for _, s := range first(render.Specs(offers, env)) {
+		for path := range resource.Leaves(s.Object) {
+			for _, m := range anyKey {
+				if resource.Under(path, m) {
+					path = m + ".*"
+				}
+			}
+			found[path] = true
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(found)), render.Fields()); diff != "" {
+		t.Errorf("fields (-rendered +listed):\n%s", diff)
 	}
 }
 
