@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -151,8 +152,8 @@ func (w *workspace) bury(address, reason string, blocks map[offer.Key]string) (o
 		return original{}, err
 	}
 	if e.Data == nil {
-		return original{}, fmt.Errorf("%s:%d is a for_each, which only you can edit:\n\n  %s\n\n%s. Then add:\n\n%s\n\nand apply",
-			e.ByHand.At.File, e.ByHand.At.Line, e.ByHand.Was, e.ByHand.Advice, e.ByHand.Tombstone)
+		return original{}, fmt.Errorf("%s:%d is a for_each, which only you can edit:\n\n  %s\n\n%s:\n\n%s\n\nThen: obolctl apply",
+			e.ByHand.At.File, e.ByHand.At.Line, e.ByHand.Was, strings.TrimSuffix(e.ByHand.Advice, "."), e.ByHand.Tombstone)
 	}
 	for _, k := range keys {
 		blocks[k] = e.Removed

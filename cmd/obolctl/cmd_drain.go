@@ -13,6 +13,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 func drainCommand(p process) *cli.Command {
@@ -146,12 +147,23 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 	}
 	if len(fresh) == 0 {
 		w.say("every offer is drained already")
+		w.tellIdle("drain", len(keys))
 		return until, nil
 	}
 	if err := tx.SetMarks(marks); err != nil {
 		return until, err
 	}
 	return until, w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
+}
+
+// tellIdle answers a machine where a person was told that there is nothing to do.
+func (w *workspace) tellIdle(command string, offers int) {
+	if !w.json {
+		return
+	}
+	p, now := w.printer(), time.Now()
+	p.Event(view.Event{Time: now, Kind: view.Begin, Run: command, Site: w.site.Name()})
+	p.Event(view.Event{Time: now, Kind: view.Summarized, Summary: view.Summary{Counts: view.Counts{Unchanged: offers}}})
 }
 
 // drainUntil gives the drain the grace that was asked for. One that is set
@@ -276,6 +288,7 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 	}
 	if len(drained) == 0 {
 		w.say("nothing was drained by drain --all")
+		w.tellIdle("undrain", len(keys))
 		return nil
 	}
 	if err := w.enforce(ctx, tx, "undrain", plan.Policy{Targets: drained, Undrain: drained}, func(s plan.Step) bool { return s.Action == plan.Undrain }); err != nil {

@@ -23,7 +23,7 @@ func planCommand(p process) *cli.Command {
 		Description: "Compares what the file declares, what was accepted, and what the cluster and this host hold. " +
 			"It changes nothing; a drain that another tool set is remembered, unless --read-only.\n\n" +
 			"Examples:\n   obolctl plan\n   obolctl plan --target inference.qwen\n   obolctl plan --out tonight.plan && obolctl apply tonight.plan\n\n" +
-			"Exit codes: 0; 1 when it could not see all. With --detailed-exitcode: 0 nothing to do; 2 changes; 3 only drift; 4 only blocked or withheld; 1 when it could not see all.",
+			"Exit codes: 0; 1 when it could not see all. With --detailed-exitcode: 0 nothing to do; 2 changes, or what is to be accepted; 3 only drift; 4 only blocked or withheld; 1 when it could not see all.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "save the plan to `FILE`, for apply"},
 			&cli.BoolFlag{Name: "detailed-exitcode", Usage: "tell by the exit code what there is to do"},
@@ -116,10 +116,10 @@ func planExit(p plan.Plan, detailed bool) error {
 	if !p.Complete {
 		return exitError{code: exitFailed}
 	}
-	if !detailed || len(p.Changes) == 0 {
+	if !detailed || len(p.Changes) == 0 && p.Unaccepted == 0 {
 		return nil
 	}
-	drift, blocked := true, true
+	drift, blocked := p.Unaccepted == 0, p.Unaccepted == 0
 	for _, c := range p.Changes {
 		stuck := c.Withheld || c.Action == plan.Block
 		blocked = blocked && stuck

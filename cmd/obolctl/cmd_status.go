@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -24,7 +25,7 @@ func statusCommand(p process) *cli.Command {
 		Name: "status", Usage: "say how every offer stands", ArgsUsage: "[ADDRESS]",
 		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type next.\n\n" +
 			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n\n" +
-			"Exit codes: 0. With --check: 0 all well; 2 decisions wait; 3 something that should sell does not; 1 could not look.",
+			"Exit codes: 0. With --check: 0 all well; 2 decisions wait, or nothing is accepted; 3 something that should sell does not; 1 could not look.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "tell by the exit code whether all is well"},
 			&cli.BoolFlag{Name: "read-only", Usage: "send nothing but GET and LIST, and write nothing anywhere"},
@@ -42,7 +43,21 @@ func statusCommand(p process) *cli.Command {
 	}
 }
 
+// declared reads the offers file where nothing was accepted, so that status can
+// tell what waits to be. A file that does not parse, or is another site's, tells
+// nothing.
+func (w *workspace) declared(ctx context.Context) {
+	if w.accepted() != nil {
+		return
+	}
+	diags := w.load()
+	if diags.HasErrors() || cmp.Or(w.options.site, w.file.Settings.Site, "default") != w.site.Name() || w.declare(ctx) != nil {
+		w.file, w.want = nil, nil
+	}
+}
+
 func (w *workspace) status(ctx context.Context, address string, check, readOnly bool) error {
+	w.declared(ctx)
 	in, err := w.look(ctx)
 	if err != nil {
 		return err
@@ -106,17 +121,15 @@ func about(r plan.Report, a offer.Address) plan.Report {
 func checkExit(r plan.Report, in plan.Input) error {
 	unseen, broken := r.Cluster.Contacted && !r.Cluster.Reachable, false
 	for _, o := range r.Offers {
-		if o.Tombstone == nil && plan.Selling(in.Memory.Marks, o.Key) {
-			unseen = unseen || o.Live == resource.Unknown
-			broken = broken || dead(o)
-		}
+		unseen = unseen || o.Live == resource.Unknown
+		broken = broken || o.Loose || o.Accepted && plan.Selling(in.Memory.Marks, o.Key) && dead(o)
 	}
 	switch {
 	case unseen:
 		return exitError{code: exitFailed}
 	case broken:
 		return exitError{code: exitDrift}
-	case len(r.Decisions) > 0:
+	case len(r.Decisions) > 0 || r.Accepted == nil:
 		return exitError{code: exitWaiting}
 	}
 	return nil

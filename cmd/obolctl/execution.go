@@ -30,8 +30,8 @@ type execution struct {
 	accord    *accord     // to be accepted before anything is changed; nil: nothing is
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
-	hostWrite int // processes started, stopped or reloaded
-	unsold    int // offers that should sell and did not in time
+	hostWrite int      // processes started, stopped or reloaded
+	unsold    []string // addresses of offers that should sell and did not in time
 }
 
 func (w *workspace) execute(tx *state.Tx, command string, in plan.Input, pl plan.Plan) *execution {
@@ -188,7 +188,7 @@ func (r *execution) tell(e apply.Event, started map[resource.ID]time.Time) {
 	case apply.Done:
 		out.Kind = view.StepDone
 	case apply.Failed, apply.HeldBack:
-		out.Kind, out.Error, out.Next = view.StepFailed, e.Err.Error(), failureNext(*e.Change)
+		out.Kind, out.Error, out.Next, out.DeclaredAt = view.StepFailed, e.Err.Error(), failureNext(*e.Change), e.Change.DeclaredAt
 	}
 	if at, ok := started[e.Step.ID]; ok && e.Kind != apply.Started {
 		out.Took = now.Sub(at)
@@ -257,7 +257,7 @@ func (r *execution) by() string {
 
 // summarize says how it ended. With nothing to do, that is the proof of it.
 func (r *execution) summarize() {
-	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete}
+	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete, Unsold: r.unsold}
 	for _, o := range r.outcomes {
 		if o.Err != nil {
 			s.Failed++
@@ -306,7 +306,7 @@ func (r *execution) exit(failed bool) error {
 	switch {
 	case failed || !r.plan.Complete || r.plan.Blocked():
 		return exitError{code: exitFailed}
-	case r.plan.Waiting() > 0 || r.unsold > 0:
+	case r.plan.Waiting() > 0 || len(r.unsold) > 0:
 		return exitError{code: exitWaiting}
 	}
 	return nil

@@ -196,7 +196,13 @@ func TestRule05_NoWalletIsMintedOrOrphaned(t *testing.T) {
 	s.declare(quant(name))
 	mark := shared.Mark(t)
 	address := "agent.shop-q"
-	same(t, "no agent", s.apply(2, "--approve", "money,config,takeover,revive").lines(), "withheld create "+address+": agent_wallet, money")
+	r := s.apply(2, "--approve", "money,config,takeover,revive")
+	same(t, "no agent", r.lines(), "withheld create "+address+": agent_wallet, money")
+	contains(t, r.said(), "there is no agent shop-q")
+	contains(t, s.must(0, "plan").stdout, "there is no agent "+name)
+	contains(t, s.must(0, "history").stdout, "there is no agent "+name)
+	next := strings.ReplaceAll(*s.plan(0).Changes[0].Next, "shop", s.ns)
+	s.must(2, append(strings.Fields(next)[1:], "--auto-approve")...) // it can be typed
 	stack := s.stranger("obol-cli")
 	if stack.get(namespaces, "", ns) != nil {
 		t.Error("a namespace was made for an offer that is not")
@@ -221,12 +227,17 @@ func TestRule05_NoWalletIsMintedOrOrphaned(t *testing.T) {
 	if paid() != wallet {
 		t.Errorf("paid is %v", paid())
 	}
+	contains(t, s.must(0, "status", "agent."+name).stdout, "has wallet "+thief+" now", "live \""+wallet+"\" agent \""+thief+"\"")
+	if out := s.must(0, "status", "--json").stdout; strings.Contains(out, `"accepted": "`+thief) {
+		t.Errorf("nobody accepted that wallet:\n%s", out)
+	}
 
 	stack.delete(secrets, ns, "remote-signer-keystore")
 	for _, r := range []ran{s.converge(2), s.apply(2, "--approve", "money,config")} {
 		same(t, "no keystore", r.lines(), "withheld update "+address+": agent_wallet, money")
 		contains(t, r.said(), "no keystore")
 	}
+	contains(t, s.must(0, "status", "agent."+name).stdout, "no keystore", "next: obolctl apply --target agent."+name)
 	stack.delete(offers, ns, name)
 	same(t, "no keystore and no offer", s.apply(2, "--approve", "money,config,revive").lines(), "withheld create "+address+": agent_wallet, money")
 	if stack.get(offers, ns, name) != nil {

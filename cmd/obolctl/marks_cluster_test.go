@@ -321,6 +321,9 @@ func TestRule10_AHalfEditedFileStopsNothing(t *testing.T) {
 		t.Error("the gateway does not answer")
 	}
 	s.must(0, "status", "--check")
+	s.closed()
+	killGateways(t, s.dir)
+	same(t, "converged, and not even opened it", s.converge(0).lines(), "start Gateway/shop/qwen")
 }
 
 // TestRule01_DeleteOfOneKey cannot edit a for_each, and says what to edit.
@@ -332,7 +335,7 @@ func TestRule01_DeleteOfOneKey(t *testing.T) {
 	s.apply(0)
 	before := s.file()
 	r := s.must(1, "delete", `http.weather["eu"]`, "--auto-approve")
-	contains(t, r.stderr, "offers.hcl:", "for_each", `tombstone "http" "weather-eu"`)
+	contains(t, r.stderr, "offers.hcl:", "for_each", "and add the tombstone: tombstone \"http\" \"weather-eu\"", "} Then: obolctl apply")
 	if s.file() != before || s.offer("weather-eu") == nil {
 		t.Errorf("refused, and done:\n%s", s.file())
 	}

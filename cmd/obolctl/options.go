@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,6 +132,9 @@ func (p process) user() string {
 		if u := p.getenv(name); u != "" {
 			return u
 		}
+	}
+	if u, err := user.LookupId(uid()); err == nil {
+		return u.Username
 	}
 	return "uid " + uid()
 }

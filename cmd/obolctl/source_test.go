@@ -2,7 +2,9 @@ package main_test
 
 import (
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -101,4 +103,20 @@ func TestFileBehindALink(t *testing.T) {
 	o.must(0, "apply", "--auto-approve")
 	o.must(0, "delete", "http.maps", "--auto-approve")
 	sees("tombstone \"http\" \"maps\"")
+}
+
+// TestWhoWithoutUSER names the person as the machine knows them, where the
+// environment does not, as under a boot unit.
+func TestWhoWithoutUSER(t *testing.T) {
+	t.Parallel()
+	me, err := user.LookupId(strconv.Itoa(os.Getuid()))
+	if err != nil {
+		t.Skipf("this account has no name: %v", err)
+	}
+	o := newOperator(t, "USER=", "LOGNAME=", "SUDO_USER=")
+	o.write("offers.hcl", note(t, "notes"))
+	o.must(0, "apply", "--auto-approve")
+	if r := o.must(0, "history", "--json"); !strings.Contains(r.stdout, `"by": "`+me.Username+`"`) {
+		t.Errorf("it was not %s: %s", me.Username, r)
+	}
 }

@@ -17,7 +17,7 @@ import (
 const sellPoll = time.Second
 
 // waitSellable waits until what should sell is sellable, at most for limit, and
-// counts what still does not. Where nothing reconciles the offers it does not
+// notes what still does not. Where nothing reconciles the offers it does not
 // wait, and says so after a run that did something.
 func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 	waiting := r.sellers()
@@ -38,8 +38,9 @@ func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 	defer stop()
 	told := map[resource.ID]string{}
 	for {
-		_, seen := r.w.kube.Look(ctx, kube.Ask{IDs: slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare), Site: r.w.site.Name(), SerialName: r.w.serialName()})
-		for _, id := range slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare) {
+		ids := slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare)
+		_, seen := r.w.kube.Look(ctx, kube.Ask{IDs: ids, Site: r.w.site.Name(), SerialName: r.w.serialName()})
+		for _, id := range ids {
 			why := unsold(seen[id], time.Now())
 			if why == "" {
 				delete(waiting, id)
@@ -53,7 +54,9 @@ func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 		}
 		select {
 		case <-ctx.Done():
-			r.unsold = len(waiting)
+			for _, id := range slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare) {
+				r.unsold = append(r.unsold, waiting[id].address.String())
+			}
 			return
 		case <-time.After(sellPoll):
 		}
@@ -108,6 +111,6 @@ func unsold(s resource.Sighting, now time.Time) string {
 // say tells a person something that is no data.
 func (w *workspace) say(format string, args ...any) {
 	if !w.json && !w.quiet {
-		_, _ = fmt.Fprintf(w.stderr, format+"\n", args...) // nowhere left to report to
+		_ = view.Note(w.stderr, fmt.Sprintf(format, args...), w.errStyle(w.process)) // nowhere left to report to
 	}
 }
