@@ -36,6 +36,10 @@ func call(ctx context.Context, folder, method, path string, within time.Duration
 		return resource.Answer{}, err
 	}
 	answer, err := transport.RoundTrip(r)
+	var broken *net.OpError
+	if errors.As(err, &broken) {
+		err = broken.Err // the name of the socket is ours alone
+	}
 	if err != nil {
 		return resource.Answer{}, err
 	}

@@ -6,8 +6,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,6 +132,68 @@ func TestAnotherInstanceAnswers(t *testing.T) {
 	_, seen := s.Look(t.Context(), []resource.ID{id})
 	if got := seen[id]; got.Presence != resource.Unknown || got.Why == "" {
 		t.Errorf("seen %+v, want unknown and why", got)
+	}
+}
+
+// TestDiesWhileItIsAsked kills a gateway that was there a moment ago: it is gone,
+// and not one that runs and does not answer.
+func TestDiesWhileItIsAsked(t *testing.T) {
+	t.Parallel()
+	s := plantMany(t, 1)
+	dir := filepath.Join(s.Dir, "apps.g0")
+	child := exec.Command("sleep", "600")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	die := sync.OnceFunc(func() {
+		_ = child.Process.Kill() // Wait tells
+		_ = child.Wait()         // killed, as it was to be
+	})
+	t.Cleanup(die)
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := observed(child.Process.Pid, boot)
+	if err != nil || id == nil {
+		t.Fatalf("observed = %v, %v", id, err)
+	}
+	id.Instance, id.Started = "dies", time.Now().Add(-time.Hour)
+	if err := writeJSON(filepath.Join(dir, resource.RecordFile), resource.Record{Identity: *id}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, resource.SocketFile)
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		die()
+		panic(http.ErrAbortHandler)
+	})}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	gateway := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}
+	_, seen := s.Look(t.Context(), []resource.ID{gateway})
+	if got := seen[gateway]; got.Presence != resource.Absent || got.Gateway == nil || got.Gateway.State != resource.GatewayFailed {
+		t.Errorf("seen %+v, want one that is gone", got)
+	}
+}
+
+// TestUnansweredIsTold says that a socket does not answer in words that are not
+// about how it was reached.
+func TestUnansweredIsTold(t *testing.T) {
+	t.Parallel()
+	s := plantMany(t, 1)
+	dir := filepath.Join(s.Dir, "apps.g0")
+	if err := os.Remove(filepath.Join(dir, resource.SocketFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(t.Context(), dir, "GET", "/identity", time.Second); err == nil || err.Error() != "connect: no such file or directory" {
+		t.Errorf("error %v", err)
 	}
 }
 

@@ -211,7 +211,13 @@ func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
 			return resource.Sighting{Why: err.Error()}
 		}
 		if lives {
-			return g.present(ctx, dir, *record)
+			seen := g.present(ctx, dir, *record)
+			if seen.Gateway == nil || seen.Gateway.Answering {
+				return seen
+			}
+			if lives, err = alive(record.Identity, g.boot); lives || err != nil { // else it died while it was asked
+				return seen
+			}
 		}
 	}
 	strays, err := g.strays()
