@@ -65,7 +65,9 @@ type UnreadableLedger struct {
 }
 
 // attention reports whether nobody can tell yet what became of the sale.
-func (s Sale) attention() bool { return s.State == "claimed" || s.State == "owed" || s.State == "unknown" }
+func (s Sale) attention() bool {
+	return s.State == "claimed" || s.State == "owed" || s.State == "unknown"
+}
 
 // mostOpen is how many sales that are not settled are shown one by one.
 const mostOpen = 20
