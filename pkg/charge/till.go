@@ -30,6 +30,10 @@ const (
 	maxOfOne     = 8    // of these, for one address that is not loopback
 )
 
+// maxValid is for how long a payment may be good, unless the seller asks for
+// longer ones: until it ends its claim is kept in memory.
+const maxValid = 24 * time.Hour
+
 // Options are what a till works with.
 type Options struct {
 	Ledger  *ledger.Ledger
@@ -147,8 +151,12 @@ func (t *Till) check(rt *route, payment *x402.Payment, now time.Time) (*sale, er
 	if err != nil {
 		return nil, err
 	}
+	way := rt.ways[slices.Index(rt.quotes, quote)]
+	if auth.ValidBefore.After(now.Add(max(maxValid, way.MaxTimeout+time.Hour))) {
+		return nil, &x402.Invalid{Reason: "invalid_payload", Message: "it can be settled for too long: sign one that ends sooner"}
+	}
 	return &sale{
-		till: t, route: rt, way: rt.ways[slices.Index(rt.quotes, quote)],
+		till: t, route: rt, way: way,
 		auth: auth, request: x402.NewRequest(payment, quote, rt.resource),
 	}, nil
 }

@@ -435,6 +435,17 @@ func TestOpenStreamsLetOthersPay(t *testing.T) {
 	}
 }
 
+func TestPaymentThatIsGoodForEver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, hello, nil)
+	for ends, want := range map[time.Duration]int{23 * time.Hour: http.StatusOK, 25 * time.Hour: http.StatusPaymentRequired} {
+		payment := sign(t, w.terms("/")[0], func(auth map[string]string) { auth["validBefore"] = fmt.Sprint(time.Now().Add(ends).Unix()) })
+		if answer, body := w.ask("/", payment); answer.StatusCode != want {
+			t.Errorf("good for %s: %d %s, want %d", ends, answer.StatusCode, body, want)
+		}
+	}
+}
+
 func TestPaymentForAnotherResource(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, hello, nil)
