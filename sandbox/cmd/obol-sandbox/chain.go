@@ -66,7 +66,7 @@ func untilEnd(ctx context.Context, in *os.File) (context.Context, context.Cancel
 	if err == nil && info.Mode()&os.ModeNamedPipe != 0 {
 		go func() {
 			defer stop()
-			io.Copy(io.Discard, in) //nolint:errcheck // it ends, whatever the reason
+			_, _ = io.Copy(io.Discard, in) // it ends, whatever the reason
 		}()
 	}
 	return ctx, stop

@@ -41,9 +41,9 @@ func (s sandbox) rpc() *ethclient.Client {
 	return client
 }
 
-// mint gives the account tokens by a transaction of the buyer, as any program
+// mint gives the account 7 tokens by a transaction of the buyer, as any program
 // can that has the sandbox's description.
-func (s sandbox) mint(n int64) {
+func (s sandbox) mint() {
 	s.Helper()
 	client, d := s.rpc(), s.description()
 	key, err := crypto.HexToECDSA(strings.TrimPrefix(d.BuyerKey, "0x"))
@@ -58,7 +58,7 @@ func (s sandbox) mint(n int64) {
 	tx, err := types.SignNewTx(key, types.LatestSignerForChainID(id), &types.DynamicFeeTx{
 		ChainID: id, Nonce: nonce, To: &token, Gas: 100_000,
 		GasTipCap: big.NewInt(params.GWei), GasFeeCap: big.NewInt(100 * params.GWei),
-		Data: calldata("mint(address,uint256)", account[:], big.NewInt(n).Bytes()),
+		Data: calldata("mint(address,uint256)", account[:], big.NewInt(7).Bytes()),
 	})
 	if err != nil {
 		s.Fatal(err)
@@ -154,7 +154,7 @@ func TestChainAlone(t *testing.T) {
 	if pids := s.description().PIDs; len(pids) != 1 || pids["chain"] != cmd.Process.Pid {
 		t.Errorf("sandbox.json names processes %v, and it is %d", pids, cmd.Process.Pid)
 	}
-	s.mint(7)
+	s.mint()
 	if code, _, stderr := s.run("chain"); code != 1 || !strings.Contains(stderr, "another command uses it") {
 		t.Errorf("a second one on the same folder: exit %d, %q", code, stderr)
 	}
