@@ -36,7 +36,7 @@ func TestRebootKeepsObjectsAndPorts(t *testing.T) {
 	kubeconfig := s.read("kubeconfig.yaml")
 	uid := s.clusterUID()
 	s.makeConfigMap("kept")
-	s.mint(7)
+	s.mint()
 
 	s.must("down")
 	if pids := s.description().PIDs; len(pids) != 0 {
