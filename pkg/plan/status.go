@@ -63,7 +63,7 @@ func (p *planner) status(s *subject) OfferStatus {
 	if st.Offer != nil && st.Offer.HasGateway() {
 		st.Gateway = p.World.Seen[s.id(resource.GatewayKind)].Gateway
 		if st.Offer.Standalone && st.Gateway != nil {
-			live = gatewayDrain(st.Gateway)
+			live = gatewayDrain(st.Gateway, s.drain)
 			over := live != nil && !p.Now.Before(live.EndsAt())
 			sells := st.Gateway.Answering && st.Gateway.Healthy && !over
 			st.Sellable = &sells
@@ -74,10 +74,13 @@ func (p *planner) status(s *subject) OfferStatus {
 	return st
 }
 
-// gatewayDrain gives the drain in the configuration of a standalone gateway; nil
-// when it has none, or it is not known.
-func gatewayDrain(g *resource.Running) *offer.Drain {
-	if !known(g) || g.Config.DrainAt.IsZero() {
+// gatewayDrain gives the drain that a standalone gateway was configured with; nil
+// when it has none. Where its configuration is not known, what was said counts.
+func gatewayDrain(g *resource.Running, said *offer.Drain) *offer.Drain {
+	switch {
+	case !known(g):
+		return said
+	case g.Config.DrainAt.IsZero():
 		return nil
 	}
 	return &offer.Drain{At: g.Config.DrainAt, Grace: g.Config.DrainEnds.Sub(g.Config.DrainAt)}

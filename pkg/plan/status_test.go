@@ -66,6 +66,10 @@ func TestStatusDrains(t *testing.T) {
 		"draining, standalone":     {alone, func(s *site) { mark(s, alone, time.Hour); s.carryOut(s.converge()) }, time.Hour, false},
 		"not in force":             {web, func(s *site) { mark(s, web, time.Hour) }, time.Hour, true},
 		"not in force, standalone": {alone, func(s *site) { mark(s, alone, 0) }, 0, true},
+		"not known, standalone": {alone, func(s *site) {
+			mark(s, alone, 0)
+			s.running[id(resource.GatewayKind, alone)].Config = nil
+		}, 0, false},
 		"ends later live": {web, func(s *site) {
 			mark(s, web, time.Hour)
 			s.carryOut(s.converge())
