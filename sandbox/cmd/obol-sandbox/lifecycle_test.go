@@ -81,7 +81,7 @@ func TestWipeMakesANewCluster(t *testing.T) {
 	uid := s.clusterUID()
 	kubeconfig := s.read("kubeconfig.yaml")
 	s.makeConfigMap("gone")
-	s.mint(7)
+	s.mint()
 
 	s.must("wipe")
 	if got := s.clusterUID(); got == uid {
@@ -125,7 +125,7 @@ func TestUpMendsWhatWasKilled(t *testing.T) {
 	s := newSandbox(t)
 	s.must("up", "--detach")
 	s.makeConfigMap("kept")
-	s.mint(7)
+	s.mint()
 	if out := s.must("up", "--detach"); !strings.Contains(out, "runs already") {
 		t.Errorf("up on a running sandbox says %q", out)
 	}
