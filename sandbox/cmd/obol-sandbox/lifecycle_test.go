@@ -451,10 +451,12 @@ func (s sandbox) checkBaseObjects() {
 	}
 }
 
-// running tells whether a process is there and no zombie.
+// running tells whether a process is there and no zombie. One of which a thread
+// is left still holds its ports.
 func running(pid int) bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err == nil && !strings.Contains(string(stat), ") Z ")
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err == nil && (len(threads) > 1 || !strings.Contains(string(stat), ") Z "))
 }
 
 // kill kills a process and waits for its end.

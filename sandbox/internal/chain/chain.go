@@ -92,7 +92,7 @@ func start(stack *node.Node, compiled map[string]contract) (*Chain, error) {
 		ended:  make(chan struct{}),
 		sealed: make(chan struct{}),
 	}
-	go c.seal(beacon, ethereum.BlockChain())
+	go c.seal(beacon, ethereum)
 	return c, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -128,13 +129,15 @@ func TestBlocksFollowTheClock(t *testing.T) {
 	}
 	mint := pack(t, c.Contracts.Token, "mint", seller, big.NewInt(1))
 	const more = 3
+	furthest := int64(0)
 	for range chain.MaxAhead + more {
 		if r := transact(t, c, chain.FacilitatorKey(), chain.USDC, mint); r.Status != types.ReceiptStatusSuccessful {
 			t.Fatal("mint failed")
 		}
-		if ahead := int64(blockTime(t, c)) - time.Now().Unix(); ahead > chain.MaxAhead {
-			t.Fatalf("a block is %d seconds ahead of the clock", ahead)
-		}
+		furthest = max(furthest, int64(blockTime(t, c))-time.Now().Unix())
+	}
+	if furthest < 1 || furthest > chain.MaxAhead {
+		t.Errorf("blocks that were asked for are up to %d seconds ahead of the clock", furthest)
 	}
 	if got := balance(t, c, chain.USDC, seller); got.Cmp(big.NewInt(chain.MaxAhead+more)) != 0 {
 		t.Errorf("the seller has %d", got)
@@ -151,35 +154,38 @@ func TestNextSeal(t *testing.T) {
 	}
 }
 
-// TestRestartGoesOn: what was paid stays paid, and is not paid again.
+// TestRestartGoesOn: what was paid stays paid, and is not paid again, whether the
+// chain was closed or its process killed, which leaves the files as they are.
 func TestRestartGoesOn(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	first, err := chain.Start(chain.Options{Dir: dir})
+	closed, killed := t.TempDir(), t.TempDir()
+	first, err := chain.Start(chain.Options{Dir: closed})
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := authorize(first, t, func(*authorization) {})
-	if r := transact(t, first, chain.FacilitatorKey(), chain.USDC, a.inOnePiece(t, first)); r.Status != types.ReceiptStatusSuccessful {
+	r := transact(t, first, chain.FacilitatorKey(), chain.USDC, a.inOnePiece(t, first))
+	if r.Status != types.ReceiptStatusSuccessful {
 		t.Fatal("the transfer failed")
 	}
-	before, err := first.Client().BlockNumber(t.Context())
-	if err != nil {
+	if err := os.CopyFS(killed, os.DirFS(closed)); err != nil {
 		t.Fatal(err)
 	}
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-
-	second := start(t, dir)
-	if got := balance(t, second, chain.USDC, seller); got.Cmp(a.value) != 0 {
-		t.Errorf("after a restart the seller has %d", got)
-	}
-	if after, err := second.Client().BlockNumber(t.Context()); err != nil || after < before {
-		t.Errorf("after a restart the chain is at block %d, not %d (%v)", after, before, err)
-	}
-	if _, err := call(t, second, chain.USDC, a.inOnePiece(t, second)); err == nil || !strings.Contains(err.Error(), "used") {
-		t.Errorf("after a restart the same authorization is answered %v", err)
+	for name, dir := range map[string]string{"closed": closed, "killed": killed} {
+		second := start(t, dir)
+		if got := balance(t, second, chain.USDC, seller); got.Cmp(a.value) != 0 {
+			t.Errorf("%s: the seller has %d", name, got)
+		}
+		if after, err := second.Client().BlockNumber(t.Context()); err != nil || after < r.BlockNumber.Uint64() {
+			t.Errorf("%s: the chain is at block %d, not %d (%v)", name, after, r.BlockNumber, err)
+		}
+		_, err := call(t, second, chain.USDC, a.inOnePiece(t, second))
+		if err == nil || !strings.Contains(err.Error(), "used") {
+			t.Errorf("%s: the same authorization is answered %v", name, err)
+		}
 	}
 }
 

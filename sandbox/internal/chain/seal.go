@@ -8,8 +8,8 @@ import (
 
 	"github.com/ethereum/go-ethereum"
 	"github.com/ethereum/go-ethereum/common"
-	"github.com/ethereum/go-ethereum/core"
 	"github.com/ethereum/go-ethereum/core/types"
+	"github.com/ethereum/go-ethereum/eth"
 	"github.com/ethereum/go-ethereum/eth/catalyst"
 )
 
@@ -30,7 +30,8 @@ func nextSeal(last uint64, asked bool) time.Time {
 }
 
 // seal makes blocks until the chain is closed. It alone uses the beacon.
-func (c *Chain) seal(beacon *catalyst.SimulatedBeacon, blocks *core.BlockChain) {
+func (c *Chain) seal(beacon *catalyst.SimulatedBeacon, service *eth.Ethereum) {
+	blocks := service.BlockChain()
 	defer close(c.ended)
 	asked := false
 	for {
@@ -45,6 +46,10 @@ func (c *Chain) seal(beacon *catalyst.SimulatedBeacon, blocks *core.BlockChain) 
 			before := blocks.CurrentBlock().Hash()
 			if beacon.Commit() == before {
 				panic("chain: cannot seal a block") // Commit tells no more, and no payment would ever settle
+			}
+			// The database keeps the last seconds to itself otherwise.
+			if err := service.ChainDb().SyncKeyValue(); err != nil {
+				panic(fmt.Sprintf("chain: cannot keep a block: %v", err))
 			}
 			asked = false
 			c.announce()

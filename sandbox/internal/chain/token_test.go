@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,16 +182,20 @@ func TestTransferWithAuthorizationRefuses(t *testing.T) {
 		after  func(*authorization)
 		want   string
 	}{
-		"not yet valid":   {before: func(a *authorization) { a.validAfter = inSeconds(t, c, 30) }, want: "not yet valid"},
-		"expired":         {before: func(a *authorization) { a.validBefore = inSeconds(t, c, -1) }, want: "expired"},
-		"other signer":    {before: func(a *authorization) { a.key = other }, want: "invalid signature"},
-		"other name":      {before: func(a *authorization) { a.domain.Name = "USD Coin" }, want: "invalid signature"},
-		"other version":   {before: func(a *authorization) { a.domain.Version = "1" }, want: "invalid signature"},
-		"other chain":     {before: func(a *authorization) { a.domain.ChainId = math.NewHexOrDecimal256(8453) }, want: "invalid signature"},
-		"other token":     {before: func(a *authorization) { a.domain.VerifyingContract = chain.OBOL.Hex() }, want: "invalid signature"},
-		"too much":        {before: func(a *authorization) { a.value = math.MaxBig256 }, want: "exceeds balance"},
-		"to nobody":       {before: func(a *authorization) { a.to = common.Address{} }, want: "zero address"},
-		"from nobody":     {before: func(a *authorization) { a.from = common.Address{} }, want: "invalid signature"},
+		"not yet valid": {before: func(a *authorization) { a.validAfter = inSeconds(t, c, 30) }, want: "not yet valid"},
+		"expired":       {before: func(a *authorization) { a.validBefore = inSeconds(t, c, -1) }, want: "expired"},
+		"other signer":  {before: func(a *authorization) { a.key = other }, want: "invalid signature"},
+		"other name":    {before: func(a *authorization) { a.domain.Name = "USD Coin" }, want: "invalid signature"},
+		"other version": {before: func(a *authorization) { a.domain.Version = "1" }, want: "invalid signature"},
+		"other chain":   {before: func(a *authorization) { a.domain.ChainId = math.NewHexOrDecimal256(8453) }, want: "invalid signature"},
+		"other token":   {before: func(a *authorization) { a.domain.VerifyingContract = chain.OBOL.Hex() }, want: "invalid signature"},
+		"too much":      {before: func(a *authorization) { a.value = math.MaxBig256 }, want: "exceeds balance"},
+		"to nobody":     {before: func(a *authorization) { a.to = common.Address{} }, want: "zero address"},
+		"from nobody":   {before: func(a *authorization) { a.from = common.Address{} }, want: "invalid signature"},
+		"nobody for nobody": {
+			before: func(a *authorization) { a.from = common.Address{} },
+			after:  func(a *authorization) { clear(a.signature[:32]) }, want: "invalid signature",
+		},
 		"value raised":    {after: func(a *authorization) { a.value = big.NewInt(1001) }, want: "invalid signature"},
 		"payee replaced":  {after: func(a *authorization) { a.to = buyer }, want: "invalid signature"},
 		"nonce replaced":  {after: func(a *authorization) { a.nonce = random32() }, want: "invalid signature"},
@@ -369,24 +374,33 @@ func TestPermit2Refuses(t *testing.T) {
 	}
 }
 
-// TestPermit2TakesOnlyItsSpender: the proxy's permission is of no use to another
-// caller, who would send the tokens elsewhere.
-func TestPermit2TakesOnlyItsSpender(t *testing.T) {
+// TestPermit2Itself: the proxy's permission is of no use to another caller, who
+// would send the tokens elsewhere; and nobody can sign for the zero address.
+func TestPermit2Itself(t *testing.T) {
 	t.Parallel()
 	c := start(t, "")
-	p := allow(c, t, func(*payment) {})
+	permission := allow(c, t, func(*payment) {})
+	nobodys := allow(c, t, func(p *payment) { p.owner = common.Address{} })
+	clear(nobodys.signature[:32])
+	for name, p := range map[string]*payment{"other caller": permission, "nobody's": nobodys} {
+		if _, err := call(t, c, chain.Permit2, p.direct(t, c)); revert(t, c, err) != "InvalidSigner" {
+			t.Errorf("%s: it answers %v", name, err)
+		}
+	}
+}
+
+// direct is a call of Permit2 without the proxy, that sends the tokens to the
+// buyer.
+func (p *payment) direct(t *testing.T, c *chain.Chain) []byte {
+	t.Helper()
 	type details struct {
 		To              common.Address
 		RequestedAmount *big.Int
 	}
 	hash := ask(t, c, chain.Proxy, c.Contracts.Proxy, "WITNESS_TYPEHASH").([32]byte)
-	packed := append(hash[:], common.LeftPadBytes(p.witness.To[:], 32)...)
-	packed = append(packed, common.BigToHash(p.witness.ValidAfter).Bytes()...)
-	data := pack(t, c.Contracts.Permit2, "permitWitnessTransferFrom", p.permit, details{buyer, big.NewInt(1000)}, p.owner,
+	packed := slices.Concat(hash[:], common.LeftPadBytes(p.witness.To[:], 32), common.BigToHash(p.witness.ValidAfter).Bytes())
+	return pack(t, c.Contracts.Permit2, "permitWitnessTransferFrom", p.permit, details{buyer, p.permit.Permitted.Amount}, p.owner,
 		[32]byte(crypto.Keccak256(packed)), ask(t, c, chain.Proxy, c.Contracts.Proxy, "WITNESS_TYPE_STRING"), p.signature)
-	if _, err := call(t, c, chain.Permit2, data); revert(t, c, err) != "InvalidSigner" {
-		t.Errorf("it answers %v", err)
-	}
 }
 
 // revert is the name or text of the error that a contract raised.

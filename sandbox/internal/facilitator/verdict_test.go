@@ -9,7 +9,9 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/common/hexutil"
 	"github.com/ethereum/go-ethereum/common/math"
+	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/params"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/obolctl/obolctl/sandbox/internal/chain"
@@ -89,6 +91,8 @@ func TestRefusals(t *testing.T) {
 		"another signer":       {set(v2, func(d *draft) { d.key = other }), "invalid_exact_evm_signature"},
 		"another chain":        {set(v2, func(d *draft) { d.domain.ChainId = math.NewHexOrDecimal256(8453) }), "invalid_exact_evm_signature"},
 		"another domain":       {set(v2, func(d *draft) { d.domain.Name = "USD Coin" }), "invalid_exact_evm_signature"},
+		"high s":               {set(v2, func(d *draft) { d.mangle = raiseS }), "invalid_exact_evm_signature"},
+		"v of 0 or 1":          {set(v2, func(d *draft) { d.mangle = func(s []byte) { s[64] -= 27 } }), "invalid_exact_evm_signature"},
 		"more than 65 bytes":   {set(v2, func(d *draft) { d.tail = []byte{0} }), "invalid_exact_evm_signature"},
 		"a wallet to come":     {set(v2, func(d *draft) { d.tail = []byte(strings.Repeat("\x64\x92", 16)) }), "eip6492_factory_not_allowed"},
 		"a wallet, no more":    {set(v2, func(d *draft) { d.auth["from"] = chain.Wallet.Hex() }), "invalid_exact_evm_signature"},
@@ -147,6 +151,13 @@ func TestRefusals(t *testing.T) {
 	})
 }
 
+// raiseS makes of a signature the other one that says the same.
+func raiseS(signature []byte) {
+	s := new(big.Int).Sub(crypto.S256().Params().N, new(big.Int).SetBytes(signature[32:64]))
+	s.FillBytes(signature[32:64])
+	signature[64] = 27 + 28 - signature[64]
+}
+
 func rename(d *draft, name, version string) {
 	d.domain.Name, d.domain.Version = name, version
 	d.accepted["extra"] = object{"name": name, "version": version}
@@ -187,6 +198,47 @@ func TestAllowanceIsRequired(t *testing.T) {
 	if a := w.must("verify", d.body(t)); a.Invalid != "permit2_allowance_required" {
 		t.Errorf("verify: %s", a.text)
 	}
+}
+
+// TestTokenThatMovesNothing: there are tokens that do not revert when they refuse.
+// Only the event tells.
+func TestTokenThatMovesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	// The code of a contract that answers 1 to everything, and what returns it.
+	code := hexutil.MustDecode("0x600160005260206000f3")
+	create := append(hexutil.MustDecode("0x69"), code...)
+	create = append(create, hexutil.MustDecode("0x600052600a6016f3")...)
+	d := v2()
+	retoken(d, w.deploy(create).Hex())
+	body := d.body(t)
+	if a := w.must("verify", body); !a.Valid {
+		t.Fatal(a.text)
+	}
+	a := w.must("settle", body)
+	if a.Success || a.Reason != "invalid_exact_evm_transfer_event_mismatch" || len(a.Transaction) != 66 {
+		t.Errorf("settle: %s", a.text)
+	}
+}
+
+// deploy makes a contract with the buyer's ether.
+func (w world) deploy(code []byte) common.Address {
+	w.Helper()
+	tx, err := types.SignNewTx(chain.BuyerKey(), types.LatestSignerForChainID(big.NewInt(chain.ID)), &types.DynamicFeeTx{
+		ChainID: big.NewInt(chain.ID), Data: code, Gas: 200_000,
+		GasTipCap: big.NewInt(params.GWei), GasFeeCap: big.NewInt(100 * params.GWei),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := w.chain.Send(w.Context(), tx); err != nil {
+		w.Fatal(err)
+	}
+	receipt, err := w.chain.Await(w.Context(), tx.Hash())
+	if err != nil || receipt.Status != types.ReceiptStatusSuccessful {
+		w.Fatal(receipt, err)
+	}
+	return receipt.ContractAddress
 }
 
 // TestMalformed: what is no request, or has fields that are not spelled as they

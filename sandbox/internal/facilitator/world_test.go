@@ -139,8 +139,9 @@ type draft struct {
 	accepted     object // and required
 	auth         object // authorization, or permit2Authorization
 	permit2      bool
-	requirements object // if they are others than accepted
-	tail         []byte // of the signature
+	requirements object       // if they are others than accepted
+	tail         []byte       // of the signature
+	mangle       func([]byte) // the signature
 }
 
 // v2 is a good payment of 1000 USDC units by version 2 and EIP-3009.
@@ -248,6 +249,9 @@ func (d *draft) sign(t *testing.T) object {
 		t.Fatal(err)
 	}
 	signature[64] += 27
+	if d.mangle != nil {
+		d.mangle(signature)
+	}
 	signed := object{"signature": hexutil.Encode(append(signature, d.tail...)), name: d.auth}
 	payload := object{"x402Version": d.version, "payload": signed}
 	if d.version == 2 {
