@@ -216,7 +216,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		}
 		shown := pl
 		if hostOnly {
-			shown = only(pl, withoutCluster)
+			shown = pl.Only(withoutCluster)
 			shown.Decisions, shown.Complete = 0, true
 		}
 		if hostOnly && len(shown.Changes) == 0 {
@@ -259,7 +259,7 @@ func (k *keeper) look(ctx context.Context, ids []resource.ID, hostOnly bool) (pl
 			k.w.lookHost(ctx, &in, gateways)()
 		}
 	} else if in, err = k.w.look(ctx); err == nil {
-		in = k.w.rehearse(ctx, in)
+		in = k.w.rehearse(ctx, in, everyStep)
 	}
 	for _, id := range ids {
 		in.Policy.Targets = append(in.Policy.Targets, offer.Key{Namespace: id.Namespace, Name: id.Name})

@@ -189,12 +189,15 @@ func drainUntil(c *cli.Context, d offer.Drain, set bool) (offer.Drain, error) {
 // enforce carries out those steps of an unattended plan that f picks. What
 // cannot be done is an error: the mark stands, and the next run enforces it.
 func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, policy plan.Policy, pick func(plan.Step) bool) error {
-	in, pl, err := w.makePlan(ctx, policy, false)
+	in, err := w.look(ctx)
 	if err != nil {
 		return err
 	}
+	in.Policy = policy
+	in = w.rehearse(ctx, in, pick)
+	pl := plan.Make(in)
 	open := unenforced(pl, pick)
-	pl = only(pl, pick)
+	pl = pl.Only(pick)
 	run := w.execute(tx, command, in, pl)
 	run.start()
 	failed, err := run.carryOut(ctx)
@@ -227,26 +230,6 @@ func unenforced(p plan.Plan, pick func(plan.Step) bool) error {
 		}
 	}
 	return errs
-}
-
-// only keeps the steps of a plan that f picks and the policy lets happen.
-func only(p plan.Plan, pick func(plan.Step) bool) plan.Plan {
-	out := p
-	out.Changes = nil
-	for _, c := range p.Changes {
-		steps := c.Steps
-		c.Steps = nil
-		for _, s := range steps {
-			if pick(s) && !s.Withheld {
-				c.Steps = append(c.Steps, s)
-				c.Action, c.Class, c.Cause, c.Why, c.Withheld = s.Action, s.Class, s.Cause, s.Why, false
-			}
-		}
-		if c.Steps != nil {
-			out.Changes = append(out.Changes, c)
-		}
-	}
-	return out
 }
 
 func undrainCommand(p process) *cli.Command {

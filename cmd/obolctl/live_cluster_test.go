@@ -268,7 +268,12 @@ func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 		t.Error("the offer went")
 	}
 	s.declare(s.weather("weather", "0.01"), s.model("qwen", "0.5"))
-	same(t, "seen again", s.plan(0, "--detailed-exitcode").lines())
+	same(t, "seen again", s.plan(2, "--detailed-exitcode").lines(), "undelete inference.qwen: file_changed, revive", "undelete http.weather: file_changed, revive")
+	s.asked(0, []string{"y", "y", "yes"}, "apply")
+	same(t, "afterwards", s.converge(0).lines())
+	if s.offer("weather") == nil || !s.answers("qwen") {
+		t.Error("what was taken back is gone")
+	}
 }
 
 // TestRule11_OneWriterAtATime has one run wait for a finalizer of somebody else,

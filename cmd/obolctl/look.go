@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/obolctl/obolctl/pkg/apply"
 	"github.com/obolctl/obolctl/pkg/kube"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -241,32 +242,35 @@ func hostAddresses() ([]netip.Addr, error) {
 	return out, nil
 }
 
-// rehearse asks the API server about what seems to differ: what it would make
-// of each write, after defaulting and admission, and whether it knows the
-// fields at all. Nothing is written.
-func (w *workspace) rehearse(ctx context.Context, in plan.Input) plan.Input {
+// rehearse asks the API server about the writes that would be made for the steps
+// that pick takes: what it would make of each, after defaulting and admission,
+// and whether it knows the fields at all. Nothing is written. Of two writes to
+// one object it is asked about the first, since the other comes after that.
+func (w *workspace) rehearse(ctx context.Context, in plan.Input, pick func(plan.Step) bool) plan.Input {
 	if w.kube == nil || !in.World.Cluster.Reachable {
 		return in
 	}
-	var tries []kube.Rehearsal
-	var specs []resource.Spec
-	for _, c := range plan.Make(in).Changes {
-		for _, s := range c.Steps {
-			if s.ID.Home() != resource.Cluster || s.Withheld || s.Want.Object == nil || s.Action == plan.Undrain {
-				continue
-			}
-			specs = append(specs, s.Want)
-			if obj := in.World.Seen[s.ID].Object; obj != nil && s.Action != plan.Block {
-				tries = append(tries, kube.Rehearsal{Want: s.Want, Terms: s.Terms, Object: obj})
-			}
+	var tries []kube.Try
+	var sent []resource.Spec
+	for _, s := range apply.Writes(plan.Make(in).Only(pick)) {
+		if s.ID.Home() != resource.Cluster || s.Want.Object == nil || s.Action == plan.Undrain {
+			continue
 		}
+		spec, obj := s.Want, in.World.Seen[s.ID].Object
+		if obj != nil && s.Action != plan.Replace {
+			tries = append(tries, kube.Try{Want: spec, Terms: s.Terms, Object: obj})
+			spec.Object = obj.Leaving(spec.Object, s.Terms.Leave)
+		}
+		sent = append(sent, spec)
 	}
-	if len(specs) == 0 {
+	if len(sent) == 0 {
 		return in
 	}
 	seen := maps.Clone(in.World.Seen)
-	maps.Copy(seen, w.kube.Rehearse(ctx, tries))
-	for id, err := range w.kube.CheckServed(ctx, specs) {
+	for i, obj := range w.kube.Rehearse(ctx, tries) {
+		seen[tries[i].Want.ID] = resource.Sighting{Presence: resource.Present, Object: obj}
+	}
+	for id, err := range w.kube.CheckServed(ctx, sent) {
 		s := seen[id]
 		s.Refused = err.Error()
 		seen[id] = s
@@ -274,6 +278,9 @@ func (w *workspace) rehearse(ctx context.Context, in plan.Input) plan.Input {
 	in.World.Seen = seen
 	return in
 }
+
+// everyStep picks all.
+func everyStep(plan.Step) bool { return true }
 
 // makePlan looks and plans under a policy; readOnly leaves out the dry runs.
 func (w *workspace) makePlan(ctx context.Context, policy plan.Policy, readOnly bool) (plan.Input, plan.Plan, error) {
@@ -283,7 +290,7 @@ func (w *workspace) makePlan(ctx context.Context, policy plan.Policy, readOnly b
 	}
 	in.Policy = policy
 	if !readOnly {
-		in = w.rehearse(ctx, in)
+		in = w.rehearse(ctx, in, everyStep)
 	}
 	p := plan.Make(in)
 	w.noteSecrets(&p)

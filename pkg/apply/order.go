@@ -127,6 +127,18 @@ func (n *node) precede(next *node) {
 	}
 }
 
+// Writes gives the steps that [Run] would carry out, the first one of each
+// resource: what it would do to that before anything else.
+func Writes(p plan.Plan) []plan.Step {
+	var out []plan.Step
+	for _, n := range newRunner(p).nodes {
+		if n.after == nil && n.refused == nil {
+			out = append(out, *n.step)
+		}
+	}
+	return out
+}
+
 // intent is the plan without what is not carried out, each step once.
 func (r *runner) intent() []plan.Change {
 	var out []plan.Change

@@ -147,10 +147,8 @@ func (c *Client) patch(ctx context.Context, ch change, body map[string]any, pinn
 // merges reports whether the change is a merge patch rather than an apply.
 func (ch change) merges() bool { return ch.terms.Unmark || len(ch.terms.Clear) > 0 }
 
-// body gives what a change sends, without the pin. Fields to leave are taken
-// out of an apply where another manager has them, and are else sent as they are
-// live: leaving out what only we own would remove it. Live is what the terms rest
-// on.
+// body gives what a change sends, without the pin. Fields to leave stay as they
+// are in what the terms rest on.
 func (c *Client) body(ctx context.Context, ch change) (map[string]any, error) {
 	switch {
 	case ch.terms.Unmark:
@@ -168,46 +166,17 @@ func (c *Client) body(ctx context.Context, ch change) (map[string]any, error) {
 		return ch.want, nil
 	}
 	if seen := c.lastSeen(ch.terms.UID); seen != nil && seen.ResourceVersion == ch.terms.ResourceVersion && seen.Writers != nil {
-		return left(ch.want, ch.terms.Leave, seen), nil
+		return seen.Leaving(ch.want, ch.terms.Leave), nil
 	}
 	live, err := c.look(ctx, ch)
 	if err != nil {
 		return nil, err
 	}
-	body := left(ch.want, ch.terms.Leave, live)
+	body := live.Leaving(ch.want, ch.terms.Leave)
 	if ch.terms.ResourceVersion != live.ResourceVersion && (ch.dry || !c.done(ctx, ch, body, live)) {
 		return nil, moved(ch.id)
 	}
 	return body, nil
-}
-
-// left gives what to apply so that the fields at the paths stay as they are.
-func left(want map[string]any, paths []string, live *resource.Object) map[string]any {
-	for _, path := range paths {
-		value, there := resource.Lookup(live.Content, path)
-		if !there || othersOwn(live, path) {
-			want = resource.Remove(want, path)
-			continue
-		}
-		want = resource.Set(want, path, value)
-	}
-	return want
-}
-
-// othersOwn reports whether another manager owns a field, or all of it that is
-// below.
-func othersOwn(live *resource.Object, path string) bool {
-	for _, w := range live.Writers {
-		if w.Manager == resource.FieldManager && w.Operation == "Apply" || w.Subresource != "" {
-			continue
-		}
-		for p := range w.Paths {
-			if resource.Under(p, path) || resource.Under(path, p) {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // done reports whether the live object is what the change would make of it.
@@ -230,7 +199,7 @@ func (c *Client) done(ctx context.Context, ch change, body map[string]any, live 
 // settled reports whether an apply would change nothing. What the API server
 // writes otherwise than it was given (a quantity, for one) only it can compare.
 func (c *Client) settled(ctx context.Context, ch change, body map[string]any, live *resource.Object) bool {
-	if len(resource.Differences(body, live.Content, owned(live))) == 0 {
+	if len(resource.Differences(body, live.Content, live.Owned())) == 0 {
 		return true
 	}
 	ch.dry, ch.force = true, false

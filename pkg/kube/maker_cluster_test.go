@@ -514,7 +514,7 @@ func TestSerial(t *testing.T) {
 func TestRehearse(t *testing.T) {
 	t.Parallel()
 	c, ns, world := open(t, ""), namespace(t), others(t)
-	var tries []kube.Rehearsal
+	var tries []kube.Try
 	for _, name := range []string{"same", "changed", "invalid", "conflict", "taken", "moved"} {
 		want := spec(ns, name, "0.1")
 		put(t, c, want)
@@ -534,7 +534,7 @@ func TestRehearse(t *testing.T) {
 		case "moved":
 			world.do(t, "PATCH", path(want.ID), asMerge, map[string]any{"spec": map[string]any{"path": "/x"}})
 		}
-		tries = append(tries, kube.Rehearsal{Want: want, Terms: on, Object: seen.Object})
+		tries = append(tries, kube.Try{Want: want, Terms: on, Object: seen.Object})
 	}
 	versions := map[string]string{}
 	for _, try := range tries {
@@ -545,21 +545,18 @@ func TestRehearse(t *testing.T) {
 	if n := c.Writes() - before; n != 0 {
 		t.Errorf("%d writes, want 0", n)
 	}
-	for _, try := range tries {
-		name, s := try.Want.ID.Name, got[try.Want.ID]
+	for i, try := range tries {
+		name, said := try.Want.ID.Name, got[i].Rehearsal
 		if now := look(t, c, try.Want.ID).Object.ResourceVersion; now != versions[name] {
 			t.Errorf("%s was changed", name)
 		}
 		would := func(path string) any {
-			if s.Object == nil {
-				return s.Why
-			}
-			v, _ := resource.Lookup(s.Object.Rehearsed, path)
+			v, _ := resource.Lookup(said.Content, path)
 			return v
 		}
 		switch name {
 		case "same":
-			if diff := cmp.Diff(try.Object.Content, s.Object.Rehearsed); diff != "" {
+			if diff := cmp.Diff(try.Object.Content, said.Content); diff != "" {
 				t.Errorf("same (-was +would be):\n%s", diff)
 			}
 		case "changed":
@@ -567,19 +564,22 @@ func TestRehearse(t *testing.T) {
 				t.Errorf("changed: healthPath would be %v, want the default", v)
 			}
 		case "invalid", "conflict":
-			if s.Object.Refused == "" || s.Object.Rehearsed != nil {
-				t.Errorf("%s: refused %q, rehearsed %v", name, s.Object.Refused, s.Object.Rehearsed)
+			if said.Refused == "" || said.Content != nil {
+				t.Errorf("%s: refused %q, would be %v", name, said.Refused, said.Content)
 			}
 		case "taken":
 			if v := would("spec.path"); v != "/ours" {
-				t.Errorf("taken: path would be %v (refused: %q)", v, s.Object.Refused)
+				t.Errorf("taken: path would be %v (refused: %q)", v, said.Refused)
 			}
 		case "moved":
-			if s.Presence != resource.Unknown || s.Why == "" {
-				t.Errorf("moved: %v %q, want unknown", s.Presence, s.Why)
+			if said.Content != nil || said.Refused != "" || said.Why == "" {
+				t.Errorf("moved: %+v, want that nobody knows", said)
 			}
 		}
-		if try.Object.Rehearsed != nil || try.Object.Refused != "" {
+		if diff := cmp.Diff(try.Terms, said.Terms); diff != "" {
+			t.Errorf("%s is told of other terms (-tried +told):\n%s", name, diff)
+		}
+		if try.Object.Rehearsal != nil {
 			t.Errorf("%s: the object that was given changed", name)
 		}
 	}

@@ -23,13 +23,13 @@ func newObject(k kind, content map[string]any, withWriters bool) (resource.ID, *
 		Content:         content,
 	}
 	if withWriters {
-		obj.Writers = writers(meta["managedFields"])
+		obj.Writers = writers(meta["managedFields"], content)
 	}
 	delete(meta, "managedFields")
 	return id, obj
 }
 
-func writers(managed any) []resource.Writer {
+func writers(managed any, content map[string]any) []resource.Writer {
 	list, _ := managed.([]any)
 	var out []resource.Writer
 	for _, entry := range list {
@@ -45,7 +45,7 @@ func writers(managed any) []resource.Writer {
 			At:          moment(e["time"]),
 			Paths:       map[string]bool{},
 		}
-		leaves(fields, nil, w.Paths)
+		leaves(fields, content, nil, w.Paths)
 		out = append(out, w)
 	}
 	slices.SortStableFunc(out, func(a, b resource.Writer) int {
@@ -56,8 +56,9 @@ func writers(managed any) []resource.Writer {
 
 // leaves collects the paths of a FieldsV1. Keys "f:NAME" are fields, "." is the
 // map itself, and all others are elements of a list or set, which is then one
-// leaf.
-func leaves(fields map[string]any, at []string, into map[string]bool) {
+// leaf. Who owns nothing of a map but the map itself, since others took what was
+// his, owns none of its leaves; content tells.
+func leaves(fields, content map[string]any, at []string, into map[string]bool) {
 	for key, below := range fields {
 		name, isField := strings.CutPrefix(key, "f:")
 		if !isField {
@@ -66,10 +67,13 @@ func leaves(fields map[string]any, at []string, into map[string]bool) {
 		path := append(at[:len(at):len(at)], name)
 		f, _ := below.(map[string]any)
 		if isLeaf(f) {
-			into[resource.FormatPath(path...)] = true
+			if p := resource.FormatPath(path...); resource.IsLeaf(p, content[name]) {
+				into[p] = true
+			}
 			continue
 		}
-		leaves(f, path, into)
+		inside, _ := content[name].(map[string]any)
+		leaves(f, inside, path, into)
 	}
 }
 
@@ -80,20 +84,6 @@ func isLeaf(fields map[string]any) bool {
 		}
 	}
 	return true
-}
-
-// owned gives the paths that our applies own.
-func owned(obj *resource.Object) map[string]bool {
-	paths := map[string]bool{}
-	for _, w := range obj.Writers {
-		if w.Manager != resource.FieldManager || w.Operation != "Apply" || w.Subresource != "" {
-			continue
-		}
-		for p := range w.Paths {
-			paths[p] = true
-		}
-	}
-	return paths
 }
 
 func str(v any) string {

@@ -39,7 +39,7 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 			set.accept(pl, s, steps)
 			now.drain = agreedDrain(in, s, steps)
 			now.tomb = nil
-			if slices.ContainsFunc(steps, func(st Step) bool { return st.Action == TakeOver && st.ID == s.main() }) {
+			if slices.ContainsFunc(steps, func(st Step) bool { return (st.Action == TakeOver || st.Action == Undelete) && st.ID == s.main() }) {
 				now.moved = nil // from here on: its gateway starts before its object is ours
 			}
 		case s.buried != nil || s.accepted != nil || s.tomb != nil:
@@ -103,17 +103,22 @@ func (set *Set) keep(s *subject, acc *Accepted) {
 }
 
 // accept takes the declared offer, with an agent's wallet pinned: another one
-// than before only where that was agreed to.
+// than before only where that was agreed to. So it is with what others may change,
+// and have: what was withheld of it would else pass for agreed to, and be asked
+// about no more.
 func (set *Set) accept(p *planner, s *subject, steps []Step) {
 	w := p.wallet(s)
 	if w.changed != "" && slices.ContainsFunc(steps, func(st Step) bool { return st.Cause == AgentWallet && st.Withheld }) {
 		w.payTo = w.pinned
 	}
 	set.Offers = append(set.Offers, *w.pays(s.declared))
+	left := leftOf(steps, Step.carried)
 	for _, spec := range s.want {
-		if w.payTo != "" && spec.ID.Kind == resource.ServiceOffer {
-			spec.Object = resource.Set(spec.Object, payToPath, w.payTo)
+		if spec.ID.Kind == resource.ServiceOffer {
+			spec = w.pay(spec)
 		}
+		others := slices.DeleteFunc(left[spec.ID], func(path string) bool { return !ignored(s.declared, path) })
+		spec.Object = with(spec.Object, s.was[spec.ID].Object, others)
 		set.Specs = append(set.Specs, spec)
 	}
 }

@@ -54,7 +54,7 @@ func TestAgreedKeepsWhatWasNotAgreedTo(t *testing.T) {
 			event: func(s *site) {
 				s.declare(httpOffer("web", "0.2"), other)
 				o := *s.objects[webID]
-				o.Refused = "spec.payment: too high"
+				o.Rehearsal = &resource.Rehearsal{Refused: "spec.payment: too high"}
 				s.objects[webID] = &o
 			},
 			policy: asked, want: []string{"other 1", "web 0.1"},

@@ -185,7 +185,7 @@ func TestDecides(t *testing.T) {
 			event: func(s *site) {
 				s.declare(httpOffer("web", "0.2"), host)
 				o := *s.objects[webID]
-				o.Refused = "too dear"
+				o.Rehearsal = &resource.Rehearsal{Refused: "too dear"}
 				s.objects[webID] = &o
 			},
 			auto:       []string{"block ServiceOffer/apps/web file_changed money"},
@@ -298,7 +298,7 @@ func TestCompleteIsAboutSight(t *testing.T) {
 		"refused": {func(s *site) {
 			s.declare(httpOffer("web", "2"))
 			o := *s.objects[webID]
-			o.Refused = "no"
+			o.Rehearsal = &resource.Rehearsal{Refused: "no"}
 			s.objects[webID] = &o
 		}, true, true, 0},
 		"going": {func(s *site) {

@@ -315,6 +315,9 @@ func drawOffers(t *rapid.T, n int) []offer.Offer {
 		if rapid.IntRange(0, 5).Draw(t, "drained") == 0 {
 			o.Drain = &offer.DrainDecl{Grace: time.Hour}
 		}
+		if rapid.IntRange(0, 3).Draw(t, "ignores") == 0 {
+			o.Lifecycle.IgnoreChanges = []string{rapid.SampledFrom([]string{"spec.listing", "spec.payment.price", "spec.routes"}).Draw(t, "ignored")}
+		}
 		out = append(out, o)
 	}
 	return out
@@ -339,7 +342,7 @@ func event(t *rapid.T, s *site) {
 	}
 	id := rapid.SampledFrom(ids).Draw(t, "id")
 	o, g := s.objects[id], s.running[id]
-	switch rapid.IntRange(0, 12).Draw(t, "event") {
+	switch rapid.IntRange(0, 15).Draw(t, "event") {
 	case 0:
 		delete(s.objects, id)
 		if rapid.Bool().Draw(t, "looked") {
@@ -384,5 +387,17 @@ func event(t *rapid.T, s *site) {
 		s.in.World.Cluster.Serial--
 	case 12:
 		s.in.World.Host.Version += "+"
+	case 13:
+		if o != nil && id.Kind == resource.ServiceOffer {
+			manager := rapid.SampledFrom([]string{"obol", "obolctl"}).Draw(t, "manager")
+			s.editAs(manager, id, rapid.SampledFrom([]string{price, "spec.listing.category", "spec.routes"}).Draw(t, "theirs"), "0.8")
+		}
+	case 14:
+		if o != nil && id.Kind == resource.ServiceOffer { // applied, and remembered, before the drain is in force
+			key := offer.Key{Type: offer.HTTP, Namespace: id.Namespace, Name: id.Name}
+			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: key, Origin: offer.FromCommand, By: "me", At: s.now, Grace: time.Hour})
+		}
+	case 15:
+		s.in.World.Cluster.HostAddress = rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7")}).Draw(t, "address")
 	}
 }

@@ -85,6 +85,7 @@ const (
 func (p *planner) changes(s *subject) []Change {
 	steps := p.steps(s)
 	p.rule(s, steps)
+	p.join(steps)
 	var groups [fates][]Step
 	asked := map[resource.ID]bool{}
 	whole := s.accepted == nil && slices.ContainsFunc(steps, func(st Step) bool { return st.ID == s.main() && st.makes() && st.decision() })
@@ -150,17 +151,62 @@ func (s *subject) main() resource.ID {
 func (p *planner) undelete(s *subject) []Step {
 	ask := Step{ID: s.main(), Action: Undelete, Class: Revive, Cause: FileChanged,
 		Why: "it was deleted (" + s.tomb.Reason + "), and is declared again"}
-	if p.Policy.withholds(s.key, ask) {
-		return append(p.remove(s, Tombstoned, "deleted for good"), ask)
-	}
-	steps := p.keep(s)
-	for i := range steps {
-		if st := &steps[i]; st.ID == ask.ID && st.Action != Block {
-			st.Action, st.Class, st.Cause, st.Why = ask.Action, ask.Class, ask.Cause, ask.Why
+	if !p.Policy.withholds(s.key, ask) {
+		if steps, may := p.revive(s, &ask); may {
 			return steps
 		}
 	}
-	return steps
+	return append(p.remove(s, Tombstoned, "deleted for good"), ask)
+}
+
+// revive plans the offer as it is declared, and makes of the step by which it is
+// sold its undeletion. Whatever else a person has to settle for that step is
+// settled with it: whose object it is, and who is paid. Where that is withheld it
+// reports false, and ask is withheld for the same reason.
+func (p *planner) revive(s *subject, ask *Step) (steps []Step, may bool) {
+	steps = p.keep(s)
+	at := -1
+	for i, st := range steps {
+		switch {
+		case st.ID != ask.ID:
+		case st.Action == Block:
+			return steps, true
+		case at < 0 || steps[at].Withheld && !st.Withheld:
+			at = i
+		}
+	}
+	if at < 0 { // it is there, as it is to be
+		at, steps = len(steps), append(steps, p.same(s))
+	}
+	top := steps[at]
+	switch {
+	case top.makes() && (top.Withheld || p.Policy.withholds(s.key, top)):
+		ask.Class, ask.Cause, ask.Why, ask.Withheld = top.Class, top.Cause, ask.Why+"; "+top.Why, true
+		return nil, false
+	case top.Withheld: // what others changed of it stays a decision of its own
+		top.Action, top.Class, top.Cause, top.Why = ask.Action, ask.Class, ask.Cause, ask.Why
+		top.Fields, top.Withheld = nil, false
+		return append(steps, top), true
+	case top.decision():
+		top.Action, top.Why = ask.Action, ask.Why+"; "+top.Why
+	default:
+		top.Action, top.Class, top.Cause, top.Why = ask.Action, ask.Class, ask.Cause, ask.Why
+	}
+	steps[at] = top
+	return steps, true
+}
+
+// same gives the write that makes what the offer is sold by the same as it is.
+func (p *planner) same(s *subject) Step {
+	spec := s.want[slices.IndexFunc(s.want, func(w resource.Spec) bool { return w.ID == s.main() })]
+	step := Step{ID: spec.ID, Cause: FileChanged, Needs: p.needs(spec, s)}
+	if spec.Gateway != nil {
+		step.Want, step.Terms.UID = p.configured(s, spec), p.World.Seen[spec.ID].Gateway.Identity.Instance
+		return step
+	}
+	obj := p.World.Seen[spec.ID].Object
+	step.Want, step.Terms = p.sold(s, spec, obj, p.wallet(s)), resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
+	return step
 }
 
 // keep plans an offer that is to be there.
@@ -201,17 +247,31 @@ func (p *planner) rule(s *subject, steps []Step) {
 		if !st.Withheld && (st.makes() || st.Action == Delete || st.Action == Reload) {
 			st.waitFor(stuck)
 		}
+		if before := stuck[st.ID]; st.clearsBehind(before) {
+			st.shareFate(before)
+		}
 		if st.holdsBack() {
 			stuck[st.ID] = st
 		}
 	}
-	if o := s.offer(); o != nil && o.AgentRef.Name != "" { // an agent's namespace is made with its offer only
-		for i := range steps {
-			if st := &steps[i]; st.ID.Kind == resource.Namespace && st.Action == Create {
-				st.Needs = []resource.ID{s.main()}
-				st.waitFor(stuck)
-				st.Needs = nil
-			}
+	if o := s.offer(); o != nil && o.AgentRef.Name != "" {
+		namespaceWaits(steps, s.main(), stuck)
+	}
+}
+
+// clearsBehind reports whether the step clears fields of an object that another
+// step, which is not carried out, was to bring about first.
+func (s Step) clearsBehind(before *Step) bool {
+	return s.carried() && s.Terms.Clear != nil && before != nil && (before.Action == Block || before.makes())
+}
+
+// namespaceWaits makes the namespace of an agent only together with its offer.
+func namespaceWaits(steps []Step, main resource.ID, stuck map[resource.ID]*Step) {
+	for i := range steps {
+		if st := &steps[i]; st.ID.Kind == resource.Namespace && st.Action == Create {
+			st.Needs = []resource.ID{main}
+			st.waitFor(stuck)
+			st.Needs = nil
 		}
 	}
 }
@@ -278,6 +338,14 @@ func (s *Step) waitFor(stuck map[resource.ID]*Step) {
 		case ok && !s.Withheld:
 			s.Withheld, s.Cause, s.Class, s.Why, s.Awaits = true, need.Cause, need.Class, "waits for "+id.String(), id
 		}
+	}
+}
+
+// shareFate keeps back what clears fields of an object that is not written before.
+func (s *Step) shareFate(before *Step) {
+	s.Cause, s.Class, s.Why, s.Awaits, s.Withheld = before.Cause, before.Class, before.Why, before.Awaits, before.Withheld
+	if before.Action == Block {
+		s.Action = Block
 	}
 }
 

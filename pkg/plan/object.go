@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 
@@ -27,7 +26,7 @@ func (p *planner) object(s *subject, spec resource.Spec) []Step {
 		return []Step{step}
 	}
 	if st, ok := p.strange(seen.Object, step); ok {
-		return []Step{st}
+		return refusedAs([]Step{st}, seen)
 	}
 	return p.update(s, spec, seen, step)
 }
@@ -113,7 +112,7 @@ func (p *planner) strange(obj *resource.Object, step Step) (Step, bool) {
 	step.Terms = resource.Terms{UID: obj.UID, ResourceVersion: obj.ResourceVersion}
 	for _, d := range differences(step.Want, obj) {
 		step.Fields = append(step.Fields, d)
-		if d.After != nil && others(obj, d.Path) {
+		if d.After != nil && obj.Shared(d.Path) {
 			step.Terms.Take = append(step.Terms.Take, d.Path)
 		}
 	}
@@ -122,8 +121,8 @@ func (p *planner) strange(obj *resource.Object, step Step) (Step, bool) {
 
 // update compares a present object of ours with its spec, field by field, and
 // gives a step for what needs no decision and one for what does. They are one
-// write, which leaves out whatever is withheld; but what only another manager
-// has is cleared by a write of its own.
+// write, which leaves alone whatever is withheld; but what no apply takes away is
+// cleared by a write of its own.
 func (p *planner) update(s *subject, spec resource.Spec, seen resource.Sighting, base Step) []Step {
 	obj := seen.Object
 	base.Action = Update
@@ -136,7 +135,8 @@ func (p *planner) update(s *subject, spec resource.Spec, seen resource.Sighting,
 			parts.leave = append(parts.leave, d.Path)
 			continue
 		}
-		parts.sort(one, d, others(obj, d.Path), p.Policy.withholds(s.key, one))
+		one.Withheld = p.Policy.withholds(s.key, one)
+		parts.sort(one, d, obj)
 	}
 	base.Terms.Take, base.Terms.Leave = parts.take, parts.leave
 	var steps []Step
@@ -150,7 +150,7 @@ func (p *planner) update(s *subject, spec resource.Spec, seen resource.Sighting,
 	if len(parts.clear.Fields) > 0 {
 		steps = append(steps, parts.clear.clearing(obj))
 	}
-	return refusedAs(steps, cmp.Or(seen.Refused, obj.Refused))
+	return refusedAs(steps, seen)
 }
 
 // parts are the steps that one object needs, by why.
@@ -159,18 +159,16 @@ type parts struct {
 	take, leave                            []string // terms of the write that all but clear share
 }
 
-// sort puts a field into the step that it belongs to. shared says that another
-// manager has it.
-func (p *parts) sort(one Step, d resource.Difference, shared, withheld bool) {
+// sort puts a field into the step that it belongs to.
+func (p *parts) sort(one Step, d resource.Difference, obj *resource.Object) {
 	switch {
-	case withheld:
-		p.leave = append(p.leave, d.Path)
+	case one.Withheld:
 		p.withheld.add(one, d)
 		return
-	case shared && d.After == nil:
+	case stays(obj, d):
 		p.clear.add(one, d)
 		return
-	case shared:
+	case obj.Shared(d.Path):
 		p.take = append(p.take, d.Path)
 	}
 	switch {
@@ -208,13 +206,48 @@ func (s Step) clearing(obj *resource.Object) Step {
 	return s
 }
 
-// refusedAs blocks what the API server would refuse: one write, whatever steps
-// it has.
-func refusedAs(steps []Step, why string) []Step {
-	if why == "" || len(steps) == 0 {
+// refusedAs blocks the write that the API server would not carry out as it is
+// planned, whatever steps it has. What is withheld is part of no write, and stays
+// a decision.
+func refusedAs(steps []Step, seen resource.Sighting) []Step {
+	why, unknown := objection(steps, seen)
+	if why == "" {
 		return steps
 	}
-	return []Step{weightiest(steps).blocked(weightiest(steps).Cause, weightiest(steps).Class, "the API server would refuse it: "+why)}
+	clears := seen.Refused == "" && seen.Object.Rehearsal.Terms.Clear != nil // which of the two writes it is about
+	var write, rest []Step
+	for _, st := range steps {
+		if st.Withheld || clears != (st.Terms.Clear != nil) {
+			rest = append(rest, st)
+		} else {
+			write = append(write, st)
+		}
+	}
+	if len(write) == 0 {
+		return steps
+	}
+	top := weightiest(write)
+	if unknown {
+		top.Cause, top.Class = Unknown, Restore
+	}
+	return append([]Step{top.blocked(top.Cause, top.Class, why)}, rest...)
+}
+
+// objection says what the API server has against what is to be written to an
+// object, and whether that is merely that it did not answer; "" when nothing.
+func objection(steps []Step, seen resource.Sighting) (why string, unknown bool) {
+	said := seen.Object.Rehearsal
+	switch {
+	case seen.Refused != "":
+		return "the API server would refuse it: " + seen.Refused, false
+	case said == nil:
+		return "", false
+	case said.Refused != "":
+		return "the API server would refuse it: " + said.Refused, false
+	case said.Why != "":
+		return "the API server did not say what it would make of it: " + said.Why, true
+	}
+	return strayMoney(steps, seen.Object), false
 }
 
 // add puts a field into a step, whose cause and class are those of its

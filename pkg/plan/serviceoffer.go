@@ -26,25 +26,17 @@ func (p *planner) serviceOffer(s *subject, spec resource.Spec) []Step {
 	if st, ok := p.obstacle(s, seen, step); ok {
 		return []Step{st}
 	}
-	w := p.wallet(s)
-	if w.payTo != "" {
-		spec.Object = resource.Set(spec.Object, payToPath, w.payTo)
-	}
-	obj := seen.Object
+	w, obj := p.wallet(s), seen.Object
 	switch {
 	case obj == nil && w.unknown != "":
 		return []Step{step.blocked(Unknown, Restore, w.unknown)}
 	case obj == nil:
-		return []Step{p.createOffer(s, spec, step, w)}
-	case s.declared.AgentRef.OwnPayTo && w.payTo == "": // nobody knows it, so what is there stays
-		if live, _ := resource.Lookup(obj.Content, payToPath); live != nil {
-			spec.Object = resource.Set(spec.Object, payToPath, live)
-		}
+		return []Step{p.createOffer(s, w.pay(spec), step, w)}
 	}
+	spec = p.sold(s, spec, obj, w)
 	step.Want = spec
-	step.Want.Object = p.drained(s, spec.Object, obj)
 	if st, ok := p.strange(obj, step); ok {
-		return p.takeOffer(s, spec, obj, st, w)
+		return refusedAs(p.takeOffer(s, spec, obj, st, w), seen)
 	}
 	steps := p.update(s, spec, seen, step)
 	undrains := p.undrain(s, spec, obj)
@@ -54,7 +46,20 @@ func (p *planner) serviceOffer(s *subject, spec resource.Spec) []Step {
 			undrains[i].Cause, undrains[i].Why, undrains[i].Withheld = AgentWallet, w.lost, true
 		}
 	}
-	return clearedTogether(append(steps, undrains...))
+	return append(steps, undrains...)
+}
+
+// sold gives what a present ServiceOffer should be: paid to whom it is known to
+// be paid, and drained as it is, or is to be.
+func (p *planner) sold(s *subject, spec resource.Spec, obj *resource.Object, w wallet) resource.Spec {
+	spec = w.pay(spec)
+	if s.declared.AgentRef.OwnPayTo && w.payTo == "" { // nobody knows it, so what is there stays
+		if live, _ := resource.Lookup(obj.Content, payToPath); live != nil {
+			spec.Object = resource.Set(spec.Object, payToPath, live)
+		}
+	}
+	spec.Object = p.drained(s, spec.Object, obj)
+	return spec
 }
 
 // takeOffer completes the take-over of a present ServiceOffer, and follows it
@@ -70,12 +75,16 @@ func (p *planner) takeOffer(s *subject, spec resource.Spec, obj *resource.Object
 	if take.Withheld || p.Policy.withholds(s.key, take) {
 		return []Step{take}
 	}
+	var taken []resource.Difference
 	var added Step
 	for _, d := range take.Fields {
-		if d.After == nil && others(obj, d.Path) {
+		if stays(obj, d) {
 			added.add(take, d)
+		} else {
+			taken = append(taken, d)
 		}
 	}
+	take.Fields = taken
 	after := p.undrain(s, spec, obj)
 	if len(added.Fields) > 0 {
 		added.Action = Update
@@ -84,22 +93,7 @@ func (p *planner) takeOffer(s *subject, spec resource.Spec, obj *resource.Object
 	for i := range after {
 		after[i].Cause, after[i].Class = take.Cause, take.Class // part of the same decision
 	}
-	return clearedTogether(append([]Step{take}, after...))
-}
-
-// clearedTogether makes one write of all steps that clear fields, each of which
-// tells its own reason.
-func clearedTogether(steps []Step) []Step {
-	var all []string
-	for _, st := range steps {
-		all = append(all, st.Terms.Clear...)
-	}
-	for i := range steps {
-		if steps[i].Terms.Clear != nil {
-			steps[i].Terms.Clear = all
-		}
-	}
-	return steps
+	return append([]Step{take}, after...)
 }
 
 // createOffer plans an absent ServiceOffer. Created under a drain it is created

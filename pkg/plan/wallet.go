@@ -62,6 +62,14 @@ func (w wallet) pays(declared *offer.Offer) *offer.Offer {
 	return &o
 }
 
+// pay gives a ServiceOffer that pays the wallet, where it is known.
+func (w wallet) pay(spec resource.Spec) resource.Spec {
+	if w.payTo != "" {
+		spec.Object = resource.Set(spec.Object, payToPath, w.payTo)
+	}
+	return spec
+}
+
 // stranded says what keeps the agent from having a wallet that can be paid.
 func (w *wallet) stranded(name string, seen resource.Wallet) {
 	switch {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/obolctl/obolctl/pkg/apply"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -25,6 +26,9 @@ type site struct {
 	running map[resource.ID]*resource.Running
 	blind   map[resource.ID]string // what cannot be seen, and why
 	seen    plan.Input             // of the last look
+
+	// admits is what the API server makes of an object that is applied; nil: itself.
+	admits func(content map[string]any) map[string]any
 }
 
 // clone gives a site that shares nothing that changes.
@@ -144,7 +148,33 @@ func accepted(in plan.Input) *plan.Set {
 func (s *site) plan(p plan.Policy) plan.Plan {
 	in := s.look()
 	in.Policy = p
-	return plan.Make(in)
+	return plan.Make(s.rehearse(in, everyStep, s.said))
+}
+
+func everyStep(plan.Step) bool { return true }
+
+// rehearse has the API server asked about what the picked steps of a plan mean to
+// write, as a run does.
+func (s *site) rehearse(in plan.Input, pick func(plan.Step) bool, answer func(plan.Step) resource.Rehearsal) plan.Input {
+	seen := maps.Clone(in.World.Seen)
+	for _, st := range apply.Writes(plan.Make(in).Only(pick)) {
+		if old := in.World.Seen[st.ID].Object; old != nil && st.Want.Object != nil && st.Action != plan.Replace && st.Action != plan.Undrain {
+			obj, said := *old, answer(st)
+			said.Terms, obj.Rehearsal = st.Terms, &said
+			seen[st.ID] = resource.Sighting{Presence: resource.Present, Object: &obj}
+		}
+	}
+	in.World.Seen = seen
+	return in
+}
+
+// said is what the API server says that it would make of a write.
+func (s *site) said(st plan.Step) resource.Rehearsal {
+	would := s.clone()
+	if err := would.carryOutStep(st); err != nil {
+		return resource.Rehearsal{Refused: err.Error()}
+	}
+	return resource.Rehearsal{Content: would.objects[st.ID].Content}
 }
 
 // converge plans from what was accepted alone.
@@ -206,7 +236,7 @@ func steps(p plan.Plan) []plan.Step {
 func (s *site) carryOut(p plan.Plan) {
 	var outs []plan.Outcome
 	for _, st := range steps(p) {
-		s.carryOutStep(st)
+		s.must(st)
 		outs = append(outs, plan.Outcome{ID: st.ID, Action: st.Action})
 		delete(s.in.Memory.Unfinished, st.ID)
 	}
@@ -241,19 +271,26 @@ func (s *site) killed(p plan.Plan, done int, last bool) {
 	}
 	for i, st := range all {
 		if i < done {
-			s.carryOutStep(st)
+			s.must(st)
 			if !slices.ContainsFunc(all[i+1:], func(o plan.Step) bool { return o.ID == st.ID }) {
 				delete(s.in.Memory.Unfinished, st.ID)
 			}
 		} else if i == done && last {
 			made := maps.Clone(s.in.Memory.Made)
-			s.carryOutStep(st)
+			s.must(st)
 			s.in.Memory.Made = made
 		}
 	}
 }
 
-func (s *site) carryOutStep(st plan.Step) {
+// must carries out a step that has to succeed.
+func (s *site) must(st plan.Step) {
+	if err := s.carryOutStep(st); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *site) carryOutStep(st plan.Step) error {
 	if st.ID.Kind == resource.GatewayKind {
 		switch st.Action {
 		case plan.Delete:
@@ -263,7 +300,11 @@ func (s *site) carryOutStep(st plan.Step) {
 		default:
 			s.start(st.ID, *st.Want.Gateway)
 		}
-		return
+		return nil
+	}
+	if st.Action == plan.Replace {
+		delete(s.objects, st.ID)
+		st.Terms = resource.Terms{}
 	}
 	switch {
 	case st.Action == plan.Delete:
@@ -282,8 +323,9 @@ func (s *site) carryOutStep(st plan.Step) {
 		}
 		s.objects[st.ID] = &o
 	default:
-		s.put(st)
+		return s.put(st)
 	}
+	return nil
 }
 
 func (s *site) start(id resource.ID, g resource.Gateway) {
@@ -295,37 +337,33 @@ func (s *site) start(id resource.ID, g resource.Gateway) {
 // put does what a server-side apply does, as far as plans can tell: who else
 // owns a field that the apply would change has to be named, and what only others
 // own stays.
-func (s *site) put(st plan.Step) {
+func (s *site) put(st plan.Step) error {
 	old := s.objects[st.ID]
 	if old == nil {
 		s.uid++
 		old = &resource.Object{UID: fmt.Sprint("u", s.uid), Content: map[string]any{}}
 	} else if st.Terms.UID != old.UID && st.ID.Kind != resource.Namespace {
-		s.t.Fatal(fmt.Sprintf("%s %s means UID %q, and %q is there", st.Action, st.ID, st.Terms.UID, old.UID))
+		return fmt.Errorf("%s %s means UID %q, and %q is there", st.Action, st.ID, st.Terms.UID, old.UID)
 	}
-	want := st.Want.Object
-	for _, p := range st.Terms.Leave {
-		if v, live := resource.Lookup(old.Content, p); live && !s.shared(old, p) {
-			want = resource.Set(want, p, v)
-		} else {
-			want = resource.Remove(want, p)
-		}
-	}
+	want := old.Leaving(st.Want.Object, st.Terms.Leave)
 	mine := resource.Leaves(want)
 	content := want
 	for p := range resource.Leaves(old.Content) {
 		v, _ := resource.Lookup(old.Content, p)
 		w, in := resource.Lookup(want, p)
 		switch {
-		case in && !resource.Equal(v, w) && s.shared(old, p) && !slices.Contains(st.Terms.Take, p):
-			s.t.Fatal(fmt.Sprintf("%s %s: %s is managed by another, and the terms do not take it", st.Action, st.ID, p))
-		case !in && (s.shared(old, p) || !s.owned(old)[p]):
+		case in && !resource.Equal(v, w) && old.Shared(p) && !slices.Contains(st.Terms.Take, p):
+			return fmt.Errorf("%s %s: %s is managed by another, and the terms do not take it", st.Action, st.ID, p)
+		case !in && (old.Shared(p) || !old.Held(p)):
 			content = resource.Set(content, p, v)
 		}
 	}
+	if s.admits != nil {
+		content = s.admits(content)
+	}
 	writers := []resource.Writer{{Manager: resource.FieldManager, Operation: "Apply", At: s.now, Paths: mine}}
 	for _, w := range old.Writers {
-		if w.Manager != resource.FieldManager {
+		if !w.Ours() {
 			w.Paths = maps.Clone(w.Paths)
 			maps.DeleteFunc(w.Paths, func(p string, _ bool) bool { return slices.Contains(st.Terms.Take, p) })
 			writers = append(writers, w)
@@ -333,6 +371,7 @@ func (s *site) put(st plan.Step) {
 	}
 	s.objects[st.ID] = &resource.Object{UID: old.UID, ResourceVersion: fmt.Sprint(s.uid), Created: s.now, Content: content, Writers: writers}
 	s.remember(st.ID, old.UID)
+	return nil
 }
 
 // remember is what the journal keeps of a put that succeeded.
@@ -347,22 +386,13 @@ func (s *site) remember(id resource.ID, uid string) {
 	}
 }
 
-// shared reports whether another program owns a field.
-func (s *site) shared(o *resource.Object, path string) bool {
-	return slices.ContainsFunc(o.Writers, func(w resource.Writer) bool { return w.Manager != resource.FieldManager && w.Paths[path] })
-}
-
-func (s *site) owned(o *resource.Object) map[string]bool {
-	for _, w := range o.Writers {
-		if w.Manager == resource.FieldManager {
-			return w.Paths
-		}
-	}
-	return nil
-}
-
 // edit changes a field live, as another program.
 func (s *site) edit(id resource.ID, path string, value any) {
+	s.editAs("kubectl-edit", id, path, value)
+}
+
+// editAs changes a field live as a program of some name, be it ours.
+func (s *site) editAs(manager string, id resource.ID, path string, value any) {
 	o := *s.objects[id]
 	var writers []resource.Writer
 	for _, w := range o.Writers {
@@ -374,7 +404,7 @@ func (s *site) edit(id resource.ID, path string, value any) {
 		o.Content = resource.Remove(o.Content, path)
 	} else {
 		o.Content = resource.Set(o.Content, path, value)
-		writers = append(writers, resource.Writer{Manager: "kubectl-edit", Operation: "Update", At: s.now, Paths: map[string]bool{path: true}})
+		writers = append(writers, resource.Writer{Manager: manager, Operation: "Update", At: s.now, Paths: map[string]bool{path: true}})
 	}
 	o.Writers = writers
 	s.objects[id] = &o

@@ -69,6 +69,13 @@ var compared = map[string]bool{"labels": true, "annotations": true, "ownerRefere
 // atomic are the maps of the kinds we make that the API server replaces whole.
 var atomic = map[string]bool{"spec.selector": true, "spec.template.spec.nodeSelector": true}
 
+// IsLeaf reports whether a value at a path is one leaf: all that is no map, and
+// maps that are empty or that the API server replaces as a whole.
+func IsLeaf(path string, value any) bool {
+	m, isMap := value.(map[string]any)
+	return !isMap || len(m) == 0 || atomic[path]
+}
+
 // A differ gathers differences.
 type differ struct{ found []Difference }
 
@@ -106,7 +113,7 @@ func (d *differ) gone(path string, want, live map[string]any) {
 	if w != nil || l == nil {
 		return
 	}
-	if m, ok := l.(map[string]any); ok && len(m) > 0 && !atomic[path] {
+	if !IsLeaf(path, l) {
 		return // the map itself is owned by all who own something in it
 	}
 	for _, f := range d.found {

@@ -1,7 +1,9 @@
 package resource
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -40,11 +42,16 @@ type Object struct {
 	Content         map[string]any // the whole object without managedFields, as encoding/json decodes it
 	Writers         []Writer       // by time, the oldest first
 
-	// Rehearsed is what the API server said our apply would make of it: the
-	// content after a server-side dry run. Nil when none was asked for.
-	Rehearsed map[string]any
-	// Refused is why the API server would refuse our apply, for people.
-	Refused string
+	Rehearsal *Rehearsal // nil: the API server was not asked
+}
+
+// A Rehearsal is what the API server said of one write of ours to an object, a
+// server-side dry run. Of what that write leaves alone it says nothing.
+type Rehearsal struct {
+	Terms   Terms          // of the write
+	Content map[string]any // of the object afterwards; nil when there is no telling
+	Refused string         // why it would be refused, for people
+	Why     string         // what stopped the try where nobody knows, for people
 }
 
 // A Writer is one manager of an object's fields, from managedFields: a program,
@@ -57,12 +64,71 @@ type Writer struct {
 	Paths       map[string]bool // of the leaves it owns, as in a [Difference]
 }
 
+// Ours reports whether it is our applies. What else bears our name, the API
+// server keeps apart from them.
+func (w Writer) Ours() bool { return w.Manager == FieldManager && w.Operation == "Apply" }
+
+// Has reports whether it owns a field, or some of it.
+func (w Writer) Has(path string) bool {
+	if w.Paths[path] {
+		return true
+	}
+	for p := range w.Paths {
+		if Under(p, path) || Under(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
 // Label gives the value of a label, or "".
 func (o *Object) Label(key string) string { return text(o.Content, "metadata", "labels", key) }
 
 // Annotation gives the value of an annotation, or "".
 func (o *Object) Annotation(key string) string {
 	return text(o.Content, "metadata", "annotations", key)
+}
+
+// Shared reports whether others than our applies own a field, or some of it: an
+// apply that changes it has to take it.
+func (o *Object) Shared(path string) bool {
+	return slices.ContainsFunc(o.Writers, func(w Writer) bool { return !w.Ours() && w.Subresource != "status" && w.Has(path) })
+}
+
+// Held reports whether our applies own a field, or some of it: an apply that
+// leaves it out takes it away, unless it is shared.
+func (o *Object) Held(path string) bool {
+	return slices.ContainsFunc(o.Writers, func(w Writer) bool { return w.Ours() && w.Has(path) })
+}
+
+// Owned gives the paths of the leaves that our applies own; not to be changed.
+func (o *Object) Owned() map[string]bool {
+	var owned map[string]bool
+	for _, w := range o.Writers {
+		switch {
+		case !w.Ours():
+		case owned == nil:
+			owned = w.Paths
+		default: // an apply of another version of the API
+			owned = maps.Clone(owned)
+			maps.Copy(owned, w.Paths)
+		}
+	}
+	return owned
+}
+
+// Leaving gives what to apply instead of want so that the fields at the paths
+// stay as they are: what our applies hold is sent as it is, and all else is left
+// out.
+func (o *Object) Leaving(want map[string]any, paths []string) map[string]any {
+	for _, path := range paths {
+		if live, there := Lookup(o.Content, path); there && o.Held(path) {
+			want = Set(want, path, live)
+		} else {
+			want = Remove(want, path)
+		}
+	}
+	return want
 }
 
 func text(m map[string]any, path ...string) string {
