@@ -92,6 +92,7 @@ acceptance: sandbox
 
 bench: build sandbox $(KUBECTL)
 	$(call stage,bench: some minutes; the figures are worth more on an idle machine)
+	cd bench/express && npm ci --ignore-scripts --no-audit --no-fund
 	go run ./bench -kubectl $(KUBECTL)
 
 $(KUBECTL): bench/kubectl/go.mod bench/kubectl/go.sum bench/kubectl/main.go
@@ -105,4 +106,4 @@ docs-check: build
 	@scripts/commands bin/obolctl | diff -u docs/commands.md - || { echo 'run "make docs"' >&2; exit 1; }
 
 clean:
-	rm -rf bin .cache acceptance/node_modules
+	rm -rf bin .cache acceptance/node_modules bench/express/node_modules

@@ -135,16 +135,11 @@ func (b *bench) idleMemory(ctx context.Context) (int64, error) {
 	}
 	var all []int64
 	for _, pid := range pids {
-		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+		size, err := memory(pid, "RssAnon")
 		if err != nil {
 			return 0, err
 		}
-		_, after, _ := bytes.Cut(text, []byte("\nRssAnon:"))
-		var kb int64
-		if _, err := fmt.Sscan(string(after), &kb); err != nil {
-			return 0, fmt.Errorf("cannot read the memory of process %d: %w", pid, err)
-		}
-		all = append(all, kb<<10)
+		all = append(all, size)
 	}
 	return median(all), nil
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
@@ -20,18 +21,30 @@ func main() {
 	flag.StringVar(&c.kubectl, "kubectl", ".cache/tools/kubectl", "the kubectl to compare with")
 	flag.IntVar(&c.offers, "offers", 1000, "offers without a gateway")
 	flag.IntVar(&c.gateways, "gateways", 200, "offers with a gateway")
+	flag.IntVar(&c.requests, "requests", 2000, "paid requests of each run")
+	flag.IntVar(&c.streams, "streams", 5000, "idle streams")
 	flag.IntVar(&c.runs, "runs", 5, "runs of each measurement, of which the median counts")
+	flag.StringVar(&c.only, "only", "", "measure one part: cluster, or paid, which needs no sandbox")
+	upstream := flag.String("proxy", "", "be a plain reverse proxy of this URL, to be measured, until stdin ends")
 	flag.Parse()
-	if err := run(ctx, c); err != nil {
+	var err error
+	if *upstream != "" {
+		err = proxy(*upstream, os.Stdin, os.Stdout)
+	} else {
+		err = run(ctx, c)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 type config struct {
-	kubectl          string
-	offers, gateways int
-	runs             int
+	kubectl           string
+	offers, gateways  int
+	requests, streams int
+	runs              int
+	only              string
 }
 
 // run measures everything, and prints one table at the end. A figure that
@@ -52,9 +65,15 @@ func run(ctx context.Context, c config) (err error) {
 	defer func() {
 		err = errors.Join(err, b.clearAway(context.WithoutCancel(ctx)), os.RemoveAll(dir))
 	}()
-	for _, measure := range []func(context.Context) error{
-		b.start, b.firstApply, b.nothingToDo, b.gatewaysIdle, b.gatewayStart,
-	} {
+	cluster := []func(context.Context) error{b.start, b.firstApply, b.nothingToDo, b.gatewaysIdle, b.gatewayStart}
+	paid := []func(context.Context) error{b.paid}
+	measures, known := map[string][]func(context.Context) error{
+		"": slices.Concat(cluster, paid), "cluster": cluster, "paid": paid,
+	}[c.only]
+	if !known {
+		return fmt.Errorf("there is no part %q", c.only)
+	}
+	for _, measure := range measures {
 		if err := measure(ctx); err != nil {
 			return err
 		}

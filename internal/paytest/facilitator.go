@@ -108,3 +108,10 @@ func (f *Facilitator) Calls() []Call {
 	defer f.mu.Unlock()
 	return slices.Clone(f.calls)
 }
+
+// Forget makes the facilitator as new.
+func (f *Facilitator) Forget() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls, f.moved = nil, nil
+}
