@@ -333,7 +333,7 @@ func (s *Step) waitFor(stuck map[resource.ID]*Step) {
 	for _, id := range s.Needs {
 		switch need, ok := stuck[id]; {
 		case ok && need.Action == Block:
-			s.Action, s.Cause, s.Class, s.Why, s.Awaits = Block, need.Cause, need.Class, "needs "+id.String(), id
+			s.Action, s.Cause, s.Class, s.Why, s.Awaits, s.Withheld = Block, need.Cause, need.Class, "needs "+id.String(), id, false
 			return
 		case ok && !s.Withheld:
 			s.Withheld, s.Cause, s.Class, s.Why, s.Awaits = true, need.Cause, need.Class, "waits for "+id.String(), id

@@ -2,7 +2,10 @@ package plan_test
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,18 +35,29 @@ func TestRule03_WithheldIsLeftAlone(t *testing.T) {
 		in := s.look()
 		in.Policy = policy
 		unasked := withheldOf(plan.Make(in))
+		var denied map[resource.ID]bool // by whether the write clears
 		answer := func(st plan.Step) resource.Rehearsal {
+			said := s.said(st)
 			switch rapid.IntRange(0, 5).Draw(t, "answer") {
 			case 0:
-				return resource.Rehearsal{Refused: "no"}
+				said = resource.Rehearsal{Refused: "no"}
 			case 1:
-				return resource.Rehearsal{Why: "timed out"}
+				said = resource.Rehearsal{Why: "timed out"}
 			}
-			return s.said(st)
+			if said.Content == nil {
+				denied[st.ID] = st.Terms.Clear != nil
+			}
+			return said
 		}
 		drains := func(st plan.Step) bool { return st.Action == plan.Drain }
 		for _, pick := range []func(plan.Step) bool{everyStep, drains} {
+			denied = map[resource.ID]bool{}
 			p := plan.Make(s.rehearse(in, pick, answer))
+			for _, st := range steps(p) {
+				if clears, no := denied[st.ID]; no && clears == (st.Terms.Clear != nil) && st.Action != plan.Undrain && st.Action != plan.Delete {
+					t.Errorf("the API server would not %s %s, and the plan is to", st.Action, st.ID)
+				}
+			}
 			for _, want := range unasked {
 				if !slices.Contains(withheldOf(p), want) {
 					t.Errorf("withheld, and no decision once the API server was asked: %s\n%q", want, lines(p))
@@ -87,7 +101,12 @@ func (s *site) writesWhatItShows(t *rapid.T, p, whole plan.Plan) {
 		if st.Want.Object != nil && st.Terms.Clear == nil && old != nil {
 			s.sendsWithheldAsItIs(t, whole, st)
 		}
-		shown[st.ID] = append(shown[st.ID], st.Fields...)
+		for _, d := range st.Fields {
+			if slices.ContainsFunc(shown[st.ID], func(o resource.Difference) bool { return o.Path == d.Path }) {
+				t.Errorf("%s of %s is shown twice", d.Path, st.ID)
+			}
+			shown[st.ID] = append(shown[st.ID], d)
+		}
 		after.must(st)
 	}
 	for id, ds := range shown {
@@ -234,6 +253,26 @@ func TestRule03_WhatTheAPIServerSays(t *testing.T) {
 			event: func(s *site) { s.editAs("obolctl", webID, price, "0.6"); s.declare(heavier) }, policy: auto,
 			want: []string{"update ServiceOffer/apps/web crashed money"}, price: "0.1",
 		},
+		"a take-over, refused": {
+			event: func(s *site) { s.edit(webID, resource.FormatPath("metadata", "labels", resource.SiteLabel), nil) }, policy: asked,
+			says: &resource.Rehearsal{Refused: "no"}, want: []string{"block ServiceOffer/apps/web foreign takeover"}, price: "0.7",
+		},
+		"what two programs say, and the file no more": {
+			event: func(s *site) {
+				s.declare(heavier)
+				spec := &s.in.Memory.Accepted.Set.Specs[1]
+				spec.Object = resource.Set(spec.Object, "spec.hostname", "a.example.org")
+				o := *s.objects[webID]
+				o.Content = resource.Set(o.Content, "spec.hostname", "a.example.org")
+				o.Writers = slices.Clone(o.Writers)
+				for i, w := range o.Writers {
+					o.Writers[i].Paths = maps.Clone(w.Paths)
+					o.Writers[i].Paths["spec.hostname"] = true
+				}
+				s.objects[webID] = &o
+			},
+			policy: auto, want: []string{"update ServiceOffer/apps/web file_changed config", "update ServiceOffer/apps/web file_changed config", withheld}, price: "0.7",
+		},
 		"a free route under our name": {
 			event: func(s *site) {
 				s.editAs("obolctl", webID, price, "0.1")
@@ -268,5 +307,244 @@ func TestRule03_WhatTheAPIServerSays(t *testing.T) {
 				t.Errorf("then it has the routes %v", v)
 			}
 		})
+	}
+}
+
+// TestOneWriteForEachObject goes through plans in which steps on one object meet:
+// what each of them writes, and what none of them may.
+func TestOneWriteForEachObject(t *testing.T) {
+	t.Parallel()
+	web, host := httpOffer("web", "0.1"), hostOffer("gpu", "0.5")
+	webID, sliceID := id(resource.ServiceOffer, web), id(resource.EndpointSlice, host)
+	free := []any{map[string]any{"path": "/*", "gate": "free"}}
+	drained := httpOffer("web", "0.1")
+	drained.Drain = &offer.DrainDecl{Grace: time.Hour}
+	tests := map[string]struct {
+		before, after []offer.Offer
+		event         func(s *site)
+		policy        plan.Policy
+		want          []string
+		then          map[resource.ID]map[string]any
+	}{
+		"a free route goes with the drain": { // one request clears both
+			before: []offer.Offer{drained}, after: []offer.Offer{web}, policy: asked,
+			event: func(s *site) { s.edit(webID, "spec.routes", free) },
+			want: []string{"update ServiceOffer/apps/web live_changed money [spec.routes spec.drainAt spec.drainGracePeriod]",
+				"undrain ServiceOffer/apps/web file_changed revive [spec.routes spec.drainAt spec.drainGracePeriod]"},
+			then: map[resource.ID]map[string]any{webID: {"spec.routes": nil, "spec.drainAt": nil}},
+		},
+		"a free route stays with the drain that does": {
+			before: []offer.Offer{drained}, after: []offer.Offer{web}, policy: plan.Policy{},
+			event: func(s *site) {
+				s.edit(webID, "spec.routes", free)
+				s.in.Memory.Accepted.Set.Offers[0].Drain = nil
+			},
+			want: []string{"(update ServiceOffer/apps/web live_changed money)", "(undrain ServiceOffer/apps/web file_changed revive)"},
+			then: map[resource.ID]map[string]any{webID: {"spec.routes": free}},
+		},
+		"what is not taken over is not cleared": {
+			before: []offer.Offer{host}, after: []offer.Offer{host, web}, policy: asked,
+			event: func(s *site) {
+				content := map[string]any{"spec": map[string]any{"routes": free}}
+				s.objects[webID] = &resource.Object{UID: "x", Content: content, Writers: []resource.Writer{{Manager: "obol", Operation: "Update", Paths: resource.Leaves(content)}}}
+				s.blind[resource.ID{Kind: resource.Namespace, Name: "apps"}] = "timed out"
+			},
+			want: []string{"block Namespace/apps unknown restore", "block Namespace/apps unknown restore",
+				"block ServiceOffer/apps/web unknown restore", "block ServiceOffer/apps/web unknown restore"},
+			then: map[resource.ID]map[string]any{webID: {"spec.routes": free}},
+		},
+		"what nobody owns is seen": { // managedFields can be emptied
+			before: []offer.Offer{web}, after: []offer.Offer{web}, policy: asked,
+			event: func(s *site) {
+				s.edit(webID, "spec.routes", free)
+				o := *s.objects[webID]
+				o.Writers = nil
+				s.objects[webID] = &o
+			},
+			want: []string{"update ServiceOffer/apps/web live_changed money [spec.routes]"},
+			then: map[resource.ID]map[string]any{webID: {"spec.routes": nil}},
+		},
+		"made anew, with what is withheld": { // an EndpointSlice of another family
+			before: []offer.Offer{host}, after: []offer.Offer{host}, policy: plan.Policy{},
+			event: func(s *site) {
+				s.edit(sliceID, "ports", []any{map[string]any{"port": int64(1)}})
+				s.in.World.Cluster.HostAddress = netip.MustParseAddr("2001:db8::7")
+			},
+			want: []string{"replace EndpointSlice/apps/gpu address_changed restore", "reload Gateway/apps/gpu address_changed restore",
+				"(update EndpointSlice/apps/gpu live_changed config)"},
+			then: map[resource.ID]map[string]any{sliceID: {"ports": []any{map[string]any{"port": int64(1)}}, "addressType": "IPv6"}},
+		},
+		"made anew, with what is agreed to": {
+			before: []offer.Offer{host}, after: []offer.Offer{host}, policy: asked,
+			event: func(s *site) {
+				s.edit(sliceID, "ports", []any{map[string]any{"port": int64(1)}})
+				s.in.World.Cluster.HostAddress = netip.MustParseAddr("2001:db8::7")
+			},
+			want: []string{"replace EndpointSlice/apps/gpu address_changed restore", "reload Gateway/apps/gpu address_changed restore",
+				"replace EndpointSlice/apps/gpu live_changed config"},
+			then: map[resource.ID]map[string]any{sliceID: {"ports": []any{}, "addressType": "IPv6"}},
+		},
+		"prolonged, and to end": { // by another program, while a person has yet to carry the end out
+			before: []offer.Offer{drained}, after: []offer.Offer{web}, policy: plan.Policy{},
+			event: func(s *site) {
+				s.edit(webID, "spec.drainGracePeriod", "9h")
+				s.in.Memory.Accepted.Set.Offers[0].Drain = nil
+			},
+			want: []string{"drain ServiceOffer/apps/web live_changed restore", "(undrain ServiceOffer/apps/web file_changed revive)"},
+			then: map[resource.ID]map[string]any{webID: {"spec.drainGracePeriod": "1h0m0s"}},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(tc.before...)
+			s.apply(auto)
+			if o := tc.before[0]; o.Drain != nil { // it sold before
+				s.edit(webID, "spec.drainGracePeriod", "1h0m0s")
+				s.objects[webID].Writers[0].Paths["spec.drainGracePeriod"] = true
+				s.objects[webID].Writers = s.objects[webID].Writers[:1]
+			}
+			s.declare(tc.after...)
+			tc.event(s)
+			if tc.policy.Mode == plan.Unattended {
+				s.in.Want = nil
+			}
+			p := s.plan(tc.policy)
+			got := lines(p)
+			for i, st := range allSteps(p) {
+				if st.Terms.Clear != nil && !st.Withheld && st.Action != plan.Block {
+					got[i] += fmt.Sprint(" ", st.Terms.Clear)
+				}
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("planned (-want +got):\n%s", diff)
+			}
+			s.carryOut(p)
+			for id, fields := range tc.then {
+				for path, want := range fields {
+					if v, _ := resource.Lookup(s.objects[id].Content, path); !resource.Equal(v, want) {
+						t.Errorf("then %s of %s is %v, want %v", path, id, v, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func allSteps(p plan.Plan) []plan.Step {
+	var out []plan.Step
+	for _, c := range p.Changes {
+		out = append(out, c.Steps...)
+	}
+	return out
+}
+
+// TestUndeleteSettlesWhatElseThereIs declares again what was deleted, and finds
+// an object in its place: whose it is, and what it costs, is agreed to as well.
+func TestUndeleteSettlesWhatElseThereIs(t *testing.T) {
+	t.Parallel()
+	web := httpOffer("web", "0.1")
+	webID := id(resource.ServiceOffer, web)
+	label := resource.FormatPath("metadata", "labels", resource.SiteLabel)
+	held := resource.FormatPath("metadata", "annotations", resource.HolderAnnotation)
+	revive := plan.Policy{Mode: plan.AutoApprove, Approve: map[plan.Class]bool{plan.Revive: true}}
+	tests := map[string]struct {
+		event  func(s *site)
+		policy plan.Policy
+		want   []string
+		price  any // nil: it is gone
+	}{
+		"as it was": {
+			event: func(*site) {}, policy: revive,
+			want: []string{"undelete ServiceOffer/apps/web file_changed revive"}, price: "0.1",
+		},
+		"repriced": {
+			event: func(s *site) { s.edit(webID, price, "0.7") }, policy: revive,
+			want: []string{"undelete ServiceOffer/apps/web file_changed revive", "(update ServiceOffer/apps/web live_changed money)"}, price: "0.7",
+		},
+		"repriced, agreed to": {
+			event: func(s *site) { s.edit(webID, price, "0.7") }, policy: asked,
+			want: []string{"undelete ServiceOffer/apps/web live_changed money"}, price: "0.1",
+		},
+		"of another site": {
+			event: func(s *site) { s.edit(webID, label, "other") }, policy: revive,
+			want:  []string{"(delete ServiceOffer/apps/web foreign takeover)", "(undelete ServiceOffer/apps/web foreign takeover)"},
+			price: "0.1",
+		},
+		"of another site, agreed to": {
+			event: func(s *site) { s.edit(webID, label, "other"); s.edit(webID, price, "0.7") }, policy: asked,
+			want:  []string{"undelete ServiceOffer/apps/web foreign takeover"},
+			price: "0.1",
+		},
+		"of another holder": {
+			event: func(s *site) { s.edit(webID, held, "bbbbbbbb"); s.edit(webID, price, "0.7") }, policy: asked,
+			want:  []string{"(delete ServiceOffer/apps/web other_holder takeover)", "(undelete ServiceOffer/apps/web other_holder takeover)"},
+			price: "0.7",
+		},
+		"of another holder, taken over": {
+			event: func(s *site) { s.edit(webID, held, "bbbbbbbb"); s.edit(webID, price, "0.7") }, policy: plan.Policy{Mode: plan.Attended, TakeOver: true},
+			want:  []string{"undelete ServiceOffer/apps/web other_holder takeover"},
+			price: "0.1",
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(web, httpOffer("other", "1"), httpOffer("third", "1"))
+			s.apply(auto)
+			made := s.objects[webID]
+			s.declare(httpOffer("other", "1"), httpOffer("third", "1"))
+			s.apply(auto)
+			s.objects[webID] = made // a backup brings it back
+			tc.event(s)
+			s.declare(web, httpOffer("other", "1"), httpOffer("third", "1"))
+			p := s.plan(tc.policy)
+			if diff := cmp.Diff(tc.want, of(p, "web")); diff != "" {
+				t.Errorf("planned (-want +got):\n%s", diff)
+			}
+			s.agree(tc.policy, p)
+			s.carryOut(p)
+			if v, _ := resource.Lookup(s.objects[webID].Content, price); v != tc.price {
+				t.Errorf("then it costs %v, want %v", v, tc.price)
+			}
+			_, dead := s.in.Memory.Marks.Tombstone(web.Key())
+			if withheld := strings.HasPrefix(tc.want[0], "("); dead != withheld {
+				t.Errorf("then its tombstone stands: %v, want %v", dead, withheld)
+			}
+			for _, l := range of(s.converge(), "web") {
+				if !strings.HasPrefix(l, "(") {
+					t.Errorf("then converge is to %s", l)
+				}
+			}
+		})
+	}
+}
+
+// TestIgnoredAndWithheldIsAskedAgain edits in the file what others may change,
+// and have: until a person says which it is to be, that stays a decision.
+func TestIgnoredAndWithheldIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	was, is := httpOffer("web", "0.1"), httpOffer("web", "0.2")
+	was.Lifecycle.IgnoreChanges = []string{"spec.payment.price"}
+	is.Lifecycle = was.Lifecycle
+	webID := id(resource.ServiceOffer, was)
+	s := newSite(t)
+	s.declare(was)
+	s.apply(auto)
+	s.edit(webID, price, "0.7")
+	s.declare(is)
+	for range 2 {
+		if diff := cmp.Diff([]string{"(update ServiceOffer/apps/web both_changed money)"}, lines(s.apply(auto))); diff != "" {
+			t.Errorf("unasked (-want +got):\n%s", diff)
+		}
+		if got := lines(s.converge()); got != nil {
+			t.Errorf("converge is to %q, want the change left alone", got)
+		}
+	}
+	s.apply(asked)
+	if v, _ := resource.Lookup(s.objects[webID].Content, price); v != "0.2" {
+		t.Errorf("agreed to, and it costs %v", v)
 	}
 }
