@@ -59,8 +59,8 @@ func buy(address string) act {
 	}
 }
 
-// sold fails unless the books of an offer have one sale of this amount, in
-// atomic units.
+// sold fails unless the books have one sale, of this offer and for this amount
+// of the token.
 func sold(address, amount string) act {
 	return func(ctx context.Context, s *stage) error {
 		var books struct {

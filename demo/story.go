@@ -91,7 +91,7 @@ var story = []scene{
 		typed("obolctl probe http.notes", 0),
 		buy("http.notes"),
 		typed("obolctl sales", 0),
-		sold("http.notes", "10000"),
+		sold("http.notes", "0.01"),
 	}},
 }
 
