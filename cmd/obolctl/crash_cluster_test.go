@@ -308,9 +308,10 @@ func (c *changing) apply(point string) result {
 
 // An aftermath is what a killed run left that no later one may touch.
 type aftermath struct {
-	drainAt string         // of the offer that is to be drained; "" when it is not yet
-	pids    map[string]int // of gateways that run as the file says
-	deleted bool           // the offer that is to go is gone
+	drainAt string            // of the offer that is to be drained; "" when it is not yet
+	pids    map[string]int    // of gateways that run as the file says
+	deleted bool              // the offer that is to go is gone
+	objects map[string]string // as in reached
 }
 
 // look checks that a kill left everything readable, and notes what must stay.
@@ -326,6 +327,7 @@ func (c *changing) look(want reached) aftermath {
 			a.pids[g.name] = g.record.PID
 		}
 	}
+	a.objects = c.reached().Objects
 	return a
 }
 
@@ -492,7 +494,7 @@ func killedThenConverged(t *testing.T, point func(*changing) string, want reache
 	agreed := c.reached().Accepted == want.Accepted
 	r := c.run("converge", "--json", "--wait-api", "10s")
 	if agreed {
-		c.convergedButMoney(r, want)
+		c.convergedButMoney(r, left, want)
 	} else if r.code != 0 && r.code != 2 {
 		t.Errorf("converge of what was agreed to before: %s", r)
 	}
@@ -504,9 +506,10 @@ func killedThenConverged(t *testing.T, point func(*changing) string, want reache
 	c.finished(want)
 }
 
-// convergedButMoney checks that converge reached all but the price, and the
-// offer that is to sell again, and that it told of these and of nothing else.
-func (c *changing) convergedButMoney(r result, want reached) {
+// convergedButMoney checks that converge reached all but the price, and the offer
+// that is to sell again: these are as the killed run left them, and where that is
+// not what was agreed to, it told of them, and of nothing else.
+func (c *changing) convergedButMoney(r result, left aftermath, want reached) {
 	t := c.operator.t
 	t.Helper()
 	got := c.reached()
@@ -519,7 +522,10 @@ func (c *changing) convergedButMoney(r result, want reached) {
 	}
 	code := 0
 	for id, address := range map[string]string{"ServiceOffer/priced": "http.priced", "ServiceOffer/resumed": "http.resumed"} {
-		open := got.Objects[id] != want.Objects[id]
+		if diff := cmp.Diff(left.objects[id], got.Objects[id]); diff != "" {
+			t.Errorf("converge changed %s (-before +after):\n%s", address, diff)
+		}
+		open := left.objects[id] != want.Objects[id]
 		if open != told[address] {
 			t.Errorf("%s: left open %v, told of %v", address, open, told[address])
 		}
