@@ -315,9 +315,6 @@ func drawOffers(t *rapid.T, n int) []offer.Offer {
 		if rapid.IntRange(0, 5).Draw(t, "drained") == 0 {
 			o.Drain = &offer.DrainDecl{Grace: time.Hour}
 		}
-		if rapid.IntRange(0, 3).Draw(t, "ignores") == 0 {
-			o.Lifecycle.IgnoreChanges = []string{rapid.SampledFrom([]string{"spec.listing", "spec.payment.price", "spec.routes"}).Draw(t, "ignored")}
-		}
 		out = append(out, o)
 	}
 	return out
@@ -342,7 +339,7 @@ func event(t *rapid.T, s *site) {
 	}
 	id := rapid.SampledFrom(ids).Draw(t, "id")
 	o, g := s.objects[id], s.running[id]
-	switch rapid.IntRange(0, 15).Draw(t, "event") {
+	switch rapid.IntRange(0, 14).Draw(t, "event") {
 	case 0:
 		delete(s.objects, id)
 		if rapid.Bool().Draw(t, "looked") {
@@ -397,7 +394,5 @@ func event(t *rapid.T, s *site) {
 			key := offer.Key{Type: offer.HTTP, Namespace: id.Namespace, Name: id.Name}
 			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: key, Origin: offer.FromCommand, By: "me", At: s.now, Grace: time.Hour})
 		}
-	case 15:
-		s.in.World.Cluster.HostAddress = rapid.SampledFrom([]netip.Addr{netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("2001:db8::7")}).Draw(t, "address")
 	}
 }

@@ -25,6 +25,10 @@ func TestRule03_WithheldIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSite(t)
+		drawIgnored(t, s)
+		if rapid.Bool().Draw(t, "moved") { // an EndpointSlice cannot change its family
+			s.in.World.Cluster.HostAddress = netip.MustParseAddr(rapid.SampledFrom([]string{"203.0.113.7", "2001:db8::7"}).Draw(t, "address"))
+		}
 		if rapid.Bool().Draw(t, "admission has its own mind") {
 			s.admits = drawAdmission(t)
 		}
@@ -74,7 +78,7 @@ func withheldOf(p plan.Plan) []string {
 	for _, c := range p.Changes {
 		for _, st := range c.Steps {
 			switch {
-			case !st.Withheld:
+			case !st.Withheld, st.Awaits != resource.ID{}: // what it awaits says more
 			case st.Fields == nil, st.ID.Kind == resource.GatewayKind:
 				out = append(out, fmt.Sprint(st.Action, " ", st.ID))
 			default:
@@ -144,6 +148,20 @@ func (s *site) sendsWithheldAsItIs(t *rapid.T, p plan.Plan, st plan.Step) {
 				if v, there := resource.Lookup(sent, d.Path); there && !resource.Equal(v, d.Before) {
 					t.Errorf("%s %s sends %v for %s, which is withheld at %v", st.Action, st.ID, v, d.Path, d.Before)
 				}
+			}
+		}
+	}
+}
+
+// drawIgnored lets others change fields of some offers.
+func drawIgnored(t *rapid.T, s *site) {
+	for _, set := range []*plan.Set{s.in.Want, accepted(s.in)} {
+		if set == nil {
+			continue
+		}
+		for i := range set.Offers {
+			if rapid.IntRange(0, 3).Draw(t, "ignores") == 0 {
+				set.Offers[i].Lifecycle.IgnoreChanges = []string{rapid.SampledFrom([]string{"spec.listing", "spec.payment.price", "spec.routes"}).Draw(t, "ignored")}
 			}
 		}
 	}
