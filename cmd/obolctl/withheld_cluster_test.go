@@ -3,8 +3,10 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/obolctl/obolctl/internal/testcluster"
@@ -289,4 +291,91 @@ func TestRule12_ATakeOverShowsAllOfIt(t *testing.T) {
 		}
 	}
 	same(t, "afterwards", s.apply(0).lines())
+}
+
+// forbid has admission refuse updates of an offer as long as an expression about
+// it is false, and returns when that is in force. Permit takes it back.
+func (s *seller) forbid(name, expression string) {
+	s.t.Helper()
+	admin, id := s.stranger("kubectl"), s.ns+"-"+name
+	rule := map[string]any{"apiGroups": []any{"obol.org"}, "apiVersions": []any{"*"}, "operations": []any{"UPDATE"}, "resources": []any{"serviceoffers"}}
+	admin.create(policies, map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy",
+		"metadata": map[string]any{"name": id},
+		"spec": map[string]any{"matchConstraints": map[string]any{"resourceRules": []any{rule}},
+			"validations": []any{map[string]any{"expression": fmt.Sprintf("object.metadata.namespace != %q || %s", s.ns, expression), "message": "the sandbox says no"}}}})
+	admin.create(bindings, map[string]any{"apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding",
+		"metadata": map[string]any{"name": id}, "spec": map[string]any{"policyName": id, "validationActions": []any{"Deny"}}})
+}
+
+func (s *seller) permit(name string) {
+	s.t.Helper()
+	admin := s.stranger("kubectl")
+	admin.delete(bindings, "", s.ns+"-"+name)
+	admin.delete(policies, "", s.ns+"-"+name)
+}
+
+// TestRule02_WhatIsRefusedHoldsNoDrainBack has the API server refuse what else an
+// offer needs: the decision about its price stays, and it can be stopped.
+func TestRule02_WhatIsRefusedHoldsNoDrainBack(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("weather", "0.01", weight(1)))
+	s.apply(0)
+	s.pays("obol", "weather", perRequest("9"))
+	s.stranger("obolctl").patch(offers, s.ns, "weather", map[string]any{"spec": map[string]any{"listing": map[string]any{"weight": 4}}}) // as an interrupted run leaves it
+	s.forbid("weather", "object.spec.listing.weight != 1")
+	until(t, func() bool {
+		return s.plan(0).why("http.weather") != "" && strings.Contains(s.plan(0).why("http.weather"), "the sandbox says no")
+	})
+	withheld := "withheld update http.weather: live_changed, money"
+	same(t, "converged", s.converge(1).lines(), "withheld block http.weather: crashed, restore", withheld)
+	s.stands("weather", "9", 4, false)
+	s.must(0, "drain", "http.weather", "--now")
+	s.stands("weather", "9", 4, true)
+	s.permit("weather")
+	until(t, func() bool { return !strings.Contains(s.plan(0).why("http.weather"), "the sandbox says no") })
+	same(t, "permitted", s.converge(2).lines(), "update ServiceOffer/shop/weather", withheld)
+	s.stands("weather", "9", 1, true)
+}
+
+// TestRule03_AnUndeleteTakesNothingOver declares again what was deleted, while
+// another program sells under the same name.
+func TestRule03_AnUndeleteTakesNothingOver(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.weather("weather", "0.01"), s.weather("a", "0.01"), s.weather("b", "0.01"))
+	s.apply(0)
+	s.declare(s.weather("a", "0.01"), s.weather("b", "0.01"))
+	s.apply(0)
+	s.make("weather")
+	hold := map[string]any{"labels": map[string]any{"offers.obolctl.io/site": s.ns}, "annotations": map[string]any{"offers.obolctl.io/holder": "0123456789abcdef"}}
+	s.stranger("elsewhere").patch(offers, s.ns, "weather", map[string]any{"metadata": hold})
+	s.declare(s.weather("weather", "0.01"), s.weather("a", "0.01"), s.weather("b", "0.01"))
+	lines := []string{"withheld delete http.weather: other_holder, takeover"}
+	same(t, "applied", s.apply(2, "--approve", "revive,takeover,money").lines(), lines...)
+	s.asked(2, []string{"y", "yes"}, "apply")
+	s.stands("weather", "1", 0, false)
+	s.asked(0, []string{"y", "yes"}, "apply", "--take-over")
+	s.stands("weather", "0.01", 0, false)
+	same(t, "afterwards", s.converge(0).lines())
+}
+
+// TestRule03_AReplacedObjectKeepsWhatIsWithheld makes an EndpointSlice anew, whose
+// family the API server lets nobody change, beside what another program changed.
+func TestRule03_AReplacedObjectKeepsWhatIsWithheld(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	s.declare(s.model("qwen", "0.5"))
+	s.apply(0)
+	s.stranger("kubectl-edit").patch(endpoints, s.ns, "qwen", map[string]any{"ports": []any{map[string]any{"name": "http", "port": 1234}}})
+	s.declare(s.model("qwen", "0.5"))
+	s.write("offers.hcl", strings.Replace(s.file(), "cluster {\n", "cluster {\n  host_address = \"2001:db8::77\"\n", 1))
+	same(t, "applied", s.apply(2).lines(), "reload Gateway/shop/qwen", "replace EndpointSlice/shop/qwen", "withheld update inference.qwen: live_changed, config")
+	slice := s.stranger("reader").get(endpoints, s.ns, "qwen")
+	contains(t, show(slice.Object["endpoints"]), "2001:db8::77")
+	if family := slice.Object["addressType"]; family != "IPv6" || s.listens("qwen") != int64(1234) {
+		t.Errorf("it is %v, and leads to port %v", family, s.listens("qwen"))
+	}
+	same(t, "approved", s.apply(0, "--approve", "config").lines(), "update EndpointSlice/shop/qwen")
+	same(t, "afterwards", s.converge(0).lines())
 }
