@@ -319,7 +319,7 @@ func (c *changing) look(want reached) aftermath {
 	t := c.operator.t
 	t.Helper()
 	c.must(0, "state", "show")
-	c.must(0, "state", "unlock")
+	until(t, func() bool { return c.run("state", "unlock").code == 0 }) // what it was just starting has its lock until that is executed
 	a := aftermath{pids: map[string]int{}, deleted: c.get(offers, c.name, "gone") == nil}
 	a.drainAt = c.drainAt()
 	for _, g := range c.gateways() {
