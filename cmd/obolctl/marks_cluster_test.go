@@ -341,7 +341,7 @@ func TestRule10_AHalfEditedFileStopsNothing(t *testing.T) {
 		if err = errors.Join(err, <-opened); err != nil {
 			t.Fatal(err)
 		}
-		defer reader.Close() //nolint:errcheck // it only lets the writer go
+		defer reader.Close() // it only lets the writer go
 	}
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
