@@ -25,7 +25,14 @@ func money(content map[string]any) map[string]any {
 }
 
 // sameMoney reports whether two ServiceOffers are plainly sold for the same.
-func sameMoney(a, b map[string]any) bool { return resource.Equal(money(a), money(b)) }
+func sameMoney(a, b map[string]any) bool {
+	in, _ := a["spec"].(map[string]any)
+	out, _ := b["spec"].(map[string]any)
+	return !slices.ContainsFunc(moneyPaths, func(path string) bool {
+		key := strings.TrimPrefix(path, "spec.")
+		return !resource.Equal(in[key], out[key])
+	})
+}
 
 func fieldClass(id resource.ID, path string) Class {
 	if id.Kind == resource.ServiceOffer && slices.ContainsFunc(moneyPaths, func(m string) bool { return resource.Under(path, m) }) {
