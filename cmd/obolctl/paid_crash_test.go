@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -301,11 +302,11 @@ func (s *shop) run(w http.ResponseWriter, r *http.Request) {
 
 // facilitate is the facilitator. Now and then its answer is lost, before money
 // has moved or after.
-func (s *shop) facilitate(w http.ResponseWriter, _ *http.Request, c paytest.Call) {
+func (s *shop) facilitate(w http.ResponseWriter, r *http.Request, c paytest.Call) {
 	stage, settle := verifies, c.Path == "/settle"
 	if settle {
 		stage = settles
-		s.mayAsk(c.Payer)
+		s.mayAsk(r.Context(), c.Payer)
 	}
 	s.reached(c.Payer, stage)
 	lost := rand.N(24)
@@ -324,7 +325,8 @@ func (s *shop) facilitate(w http.ResponseWriter, _ *http.Request, c paytest.Call
 }
 
 // mayAsk fails the test when the gateway asks for money that it knows it has.
-func (s *shop) mayAsk(payer x402.Address) {
+// ctx is done when whoever asks was killed meanwhile: it did not know yet.
+func (s *shop) mayAsk(ctx context.Context, payer x402.Address) {
 	s.mu.Lock()
 	s.of[payer].settled++
 	again := s.of[payer].settled > 1
@@ -332,7 +334,12 @@ func (s *shop) mayAsk(payer x402.Address) {
 	if !again || s.states(time.Now())[payer] != "" {
 		return // it is open
 	}
-	if s.states(time.Time{})[payer] == ledger.Settled {
+	if s.states(time.Time{})[payer] != ledger.Settled {
+		return
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(100 * time.Millisecond):
 		s.t.Errorf("the payment of %s is settled, the ledger knows it, and the gateway asks again", payer)
 	}
 }
