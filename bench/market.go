@@ -37,6 +37,8 @@ type market struct {
 	calls       *httptest.Server
 	upstream    *httptest.Server
 	stops       []func() error
+
+	plain, before, after, express *seller // who are compared; before and after are ours
 }
 
 func (b *bench) openMarket() *market {
@@ -105,8 +107,8 @@ func newSeller(url string, pid int) *seller {
 	return &seller{url, pid, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}}}
 }
 
-// gateway starts ours, in a folder of its own.
-func (m *market) gateway(ctx context.Context, name, settle string) (*seller, error) {
+// startGateway starts ours, in a folder of its own.
+func (m *market) startGateway(ctx context.Context, name, settle string) (*seller, error) {
 	address, err := freeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -128,8 +130,8 @@ func (m *market) gateway(ctx context.Context, name, settle string) (*seller, err
 	return newSeller("http://"+address, g.PID()), g.Ready()
 }
 
-// express starts the public middleware, to sell the same for the same.
-func (m *market) express(ctx context.Context) (*seller, error) {
+// startExpress starts the public middleware, to sell the same for the same.
+func (m *market) startExpress(ctx context.Context) (*seller, error) {
 	pay := paytest.Shop(netip.AddrPort{}, "", "").Payments[0]
 	told, err := json.Marshal(map[string]string{
 		"facilitator": m.calls.URL, "upstream": m.upstream.URL, "payTo": pay.PayTo, "asset": pay.Token.Address, "amount": "10000",
@@ -140,8 +142,8 @@ func (m *market) express(ctx context.Context) (*seller, error) {
 	return m.serve(ctx, "node", "bench/express/seller.mjs", string(told))
 }
 
-// plain starts a reverse proxy that does nothing else.
-func (m *market) plain(ctx context.Context) (*seller, error) {
+// startPlain starts a reverse proxy that does nothing else.
+func (m *market) startPlain(ctx context.Context) (*seller, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

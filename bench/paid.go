@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -25,35 +26,31 @@ const slow = 50 * time.Millisecond
 func (b *bench) paid(ctx context.Context) (err error) {
 	m := b.openMarket()
 	defer func() { err = errors.Join(err, m.close()) }()
-	var all sellers
-	if all.plain, err = m.plain(ctx); err != nil {
+	if m.plain, err = m.startPlain(ctx); err != nil {
 		return err
 	}
-	if all.before, err = m.gateway(ctx, "before", "before"); err != nil {
+	if m.before, err = m.startGateway(ctx, "before", "before"); err != nil {
 		return err
 	}
-	if all.after, err = m.gateway(ctx, "after", "after"); err != nil {
+	if m.after, err = m.startGateway(ctx, "after", "after"); err != nil {
 		return err
 	}
-	if all.express, err = m.express(ctx); err != nil {
+	if m.express, err = m.startExpress(ctx); err != nil {
 		return err
 	}
-	for _, measure := range []func(context.Context, *market, sellers) error{b.paces, b.firstBytes} {
-		if err := measure(ctx, m, all); err != nil {
+	for _, measure := range []func(context.Context, *market) error{b.paces, b.firstBytes, b.largeAnswer, b.idleStreams} {
+		if err := measure(ctx, m); err != nil {
 			return err
 		}
 	}
-	return errors.Join(b.largeAnswer(ctx, m), b.idleStreams(ctx, m))
+	return nil
 }
-
-// sellers are all who are compared.
-type sellers struct{ plain, before, after, express *seller }
 
 // A pace is what one request costs where many are under way.
 type pace struct {
 	wall  time.Duration // of all clients together
 	cpu   time.Duration // of the seller's process
-	calls int64         // to the facilitator, of a round
+	calls int           // to the facilitator, of a round
 }
 
 // A race is one of those that are run in turns.
@@ -66,15 +63,15 @@ type race struct {
 }
 
 // paces compares how many requests each serves, and at what cost.
-func (b *bench) paces(ctx context.Context, m *market, all sellers) error {
+func (b *bench) paces(ctx context.Context, m *market) error {
 	b.progress("paid and unpaid requests, %d at a time ...", clients)
 	n := b.requests
 	races := []race{
-		{"plain", all.plain, http.StatusOK, false, 4 * n},
-		{"unpaid", all.before, http.StatusPaymentRequired, false, 4 * n},
-		{"before", all.before, http.StatusOK, true, n},
-		{"after", all.after, http.StatusOK, true, n},
-		{"express", all.express, http.StatusOK, true, n / 2},
+		{"plain", m.plain, http.StatusOK, false, 8 * n},
+		{"unpaid", m.before, http.StatusPaymentRequired, false, 8 * n},
+		{"before", m.before, http.StatusOK, true, n},
+		{"after", m.after, http.StatusOK, true, n},
+		{"express", m.express, http.StatusOK, true, n / 2},
 	}
 	took := map[string][]pace{}
 	for round := range b.runs + 1 {
@@ -96,13 +93,15 @@ func (b *bench) paces(ctx context.Context, m *market, all sellers) error {
 	return nil
 }
 
+// medianPace gives the medians; of the calls the most, since not one may be too
+// many.
 func medianPace(all []pace) pace {
 	var walls, cpus []time.Duration
-	var calls []int64
+	var calls []int
 	for _, p := range all {
 		walls, cpus, calls = append(walls, p.wall), append(cpus, p.cpu), append(calls, p.calls)
 	}
-	return pace{median(walls), median(cpus), median(calls)}
+	return pace{median(walls), median(cpus), slices.Max(calls)}
 }
 
 // run runs one round.
@@ -127,7 +126,7 @@ func (m *market) run(ctx context.Context, r race) (pace, error) {
 	wall := time.Since(began)
 	after, err := cpu(r.seller.pid)
 	n := time.Duration(r.n)
-	return pace{wall / n, (after - before) / n, int64(len(m.facilitator.Calls()))}, err
+	return pace{wall / n, (after - before) / n, len(m.facilitator.Calls())}, err
 }
 
 // drive sends the requests of a round.
@@ -202,7 +201,7 @@ func millis(d time.Duration) string {
 
 // firstBytes compares when a stream begins to arrive, where the facilitator
 // takes its time.
-func (b *bench) firstBytes(ctx context.Context, m *market, all sellers) error {
+func (b *bench) firstBytes(ctx context.Context, m *market) error {
 	b.progress("the first byte of a stream ...")
 	m.takes.Store(int64(slow))
 	defer m.takes.Store(0)
@@ -213,7 +212,7 @@ func (b *bench) firstBytes(ctx context.Context, m *market, all sellers) error {
 			*seller
 			paid bool
 		}{
-			{"upstream", newSeller(m.upstream.URL, 0), false}, {"before", all.before, true}, {"express", all.express, true},
+			{"upstream", newSeller(m.upstream.URL, 0), false}, {"before", m.before, true}, {"express", m.express, true},
 		} {
 			payments := []string{""}
 			if s.paid {
@@ -254,7 +253,7 @@ func (b *bench) firstBytes(ctx context.Context, m *market, all sellers) error {
 // largeAnswer watches the memory of a gateway through which a large answer goes.
 func (b *bench) largeAnswer(ctx context.Context, m *market) error {
 	b.progress("an answer of 1 GB ...")
-	s, err := m.gateway(ctx, "large", "after")
+	s, err := m.startGateway(ctx, "large", "after")
 	if err != nil {
 		return err
 	}
@@ -301,7 +300,7 @@ func (b *bench) idleStreams(ctx context.Context, m *market) error {
 	if need := uint64(2*b.streams + 1000); files.Cur < need { // here and in the sellers, two for each stream
 		return fmt.Errorf("%d streams need %d open files, and %d are allowed", b.streams, need, files.Cur)
 	}
-	ours, err := m.gateway(ctx, "streams", "before")
+	ours, err := m.startGateway(ctx, "streams", "before")
 	if err != nil {
 		return err
 	}
@@ -317,7 +316,7 @@ func (b *bench) idleStreams(ctx context.Context, m *market) error {
 	if err != nil {
 		return err
 	}
-	theirs, err := m.plain(ctx)
+	theirs, err := m.startPlain(ctx)
 	if err != nil {
 		return err
 	}
