@@ -4,7 +4,6 @@
 package buyer
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"encoding/base64"
@@ -56,8 +55,7 @@ func (b Buyer) Buy(ctx context.Context, r Request) error {
 	}
 	defer first.Body.Close()
 	if first.StatusCode != http.StatusPaymentRequired {
-		b.printBody(first.Body)
-		return fmt.Errorf("it asks for no payment: it answers %s", first.Status)
+		return errors.Join(fmt.Errorf("it asks for no payment: it answers %s", first.Status), b.printBody(first.Body))
 	}
 	body, err := io.ReadAll(io.LimitReader(first.Body, challenge))
 	if err != nil {
@@ -84,8 +82,8 @@ func (b Buyer) Buy(ctx context.Context, r Request) error {
 		return fmt.Errorf("the payment was sent, and what became of it is not known: %w", err)
 	}
 	defer second.Body.Close()
-	b.printBody(second.Body)
-	return errors.Join(b.check(ctx, second, chosen), b.printBalances(ctx, chosen, before))
+	broken := b.printBody(second.Body)
+	return errors.Join(broken, b.check(ctx, second, chosen), b.printBalances(ctx, chosen, before))
 }
 
 // checkChain fails if the chain is another than it should be.
@@ -131,14 +129,21 @@ func (b Buyer) send(ctx context.Context, r Request, payment http.Header) (*http.
 	return resp, nil
 }
 
-// printBody prints the beginning of an answer, and reads all of it.
-func (b Buyer) printBody(body io.Reader) {
-	var head bytes.Buffer
-	if _, err := io.CopyN(&head, body, shown); err == nil {
-		rest, _ := io.Copy(io.Discard, body)
-		fmt.Fprintf(&head, "\n(%d bytes more)", rest)
+// printBody prints the beginning of an answer, and reads all of it. It fails if
+// the answer broke off.
+func (b Buyer) printBody(body io.Reader) error {
+	head, err := io.ReadAll(io.LimitReader(body, shown))
+	text := strings.TrimRight(string(head), "\n")
+	if len(head) == shown && err == nil {
+		var rest int64
+		rest, err = io.Copy(io.Discard, body)
+		text += fmt.Sprintf("\n(%d bytes more)", rest)
 	}
-	fmt.Fprintf(b.Out, "\n%s\n\n", strings.TrimRight(head.String(), "\n"))
+	fmt.Fprintf(b.Out, "\n%s\n\n", text)
+	if err != nil {
+		return fmt.Errorf("the answer broke off: %w", err)
+	}
+	return nil
 }
 
 // receipt is what a seller says of a settlement.

@@ -56,6 +56,7 @@ type shop struct {
 	body        object   // of the 402
 	receipt     string   // given out instead of the facilitator's
 	trailer     bool     // the receipt comes at the end
+	breaks      bool     // the answer has no end
 	got         []*http.Request
 	paid        []object
 }
@@ -91,6 +92,9 @@ func (s *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Fprintln(w, "the goods")
 	w.(http.Flusher).Flush()
+	if s.breaks {
+		panic(http.ErrAbortHandler)
+	}
 	if s.trailer {
 		w.Header().Set(name, base64.StdEncoding.EncodeToString(settled))
 	}
@@ -299,7 +303,8 @@ func TestDoesNotBuy(t *testing.T) {
 			shop{options: []object{usdc}, receipt: `{"success":true,"transaction":"` + common.Hash{1}.Hex() + `"}`},
 			buyer.Request{}, chain.ID, "a transaction that the chain does not have", 2,
 		},
-		"a malformed receipt": {shop{options: []object{usdc}, receipt: `"success":true`}, buyer.Request{}, chain.ID, "malformed", 2},
+		"an answer that breaks off": {shop{options: []object{usdc}, breaks: true}, buyer.Request{}, chain.ID, "broke off", 2},
+		"a malformed receipt":       {shop{options: []object{usdc}, receipt: `"success":true`}, buyer.Request{}, chain.ID, "malformed", 2},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,10 @@ import (
 )
 
 // Behaviour says how the facilitator answers each call. The zero value is an
-// honest one that answers as fast as it can.
+// honest one that answers as fast as it can. One that dies after it has settled,
+// once, is
+//
+//	{"settle": {"do": "cut", "after": true, "times": 1}}
 type Behaviour struct {
 	Verify    Manner `json:"verify"`
 	Settle    Manner `json:"settle"`

@@ -146,6 +146,9 @@ func TestDeeds(t *testing.T) {
 		t.Run(string(do), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
+			if do == facilitator.Hang {
+				w.patience = 2 * time.Second
+			}
 			body := v2().body(t)
 			w.behave(facilitator.Behaviour{
 				Verify: facilitator.Manner{Do: do, Times: 1}, Settle: facilitator.Manner{Do: do, Times: 1},
@@ -290,7 +293,17 @@ func TestInstant(t *testing.T) {
 	if a := w.must("settle", d.body(t)); a.Success || a.Reason != "invalid_exact_evm_nonce_already_used" {
 		t.Errorf("with the nonce of another, settle: %s", a.text)
 	}
-	if got := w.Calls(); got.Settled != 1 || got.Verify != 2 || got.Settle != 3 || got.Claims[0].Bodies != 2 {
+	w.behave(facilitator.Behaviour{Settle: facilitator.Manner{Do: facilitator.Pending}})
+	if a := w.must("settle", v2().body(t)); a.Success || a.Reason != "settlement_pending" || len(a.Transaction) != 66 {
+		t.Errorf("told to, settle: %s", a.text)
+	}
+	if a := w.must("settle", []byte("nonsense")); a.Success {
+		t.Errorf("settle of nonsense: %s", a.text)
+	}
+	if got := w.Calls(); len(got.Claims) != 2 || got.Settle != 5 || got.Settled != 2 {
+		t.Errorf("it counts %+v", got)
+	}
+	if got := w.Calls(); got.Verify != 2 || got.Claims[0].Bodies != 2 || got.Claims[0].Settled != 1 {
 		t.Errorf("it counts %+v", got)
 	}
 }

@@ -75,15 +75,20 @@ func (c *counters) verify(p *payment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.total.Verify++
-	c.of(p.claim()).Verify++
+	if p.from != (common.Address{}) { // else it was not readable
+		c.of(p.claim()).Verify++
+	}
 }
 
 func (c *counters) settle(p *payment, body []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.total.Settle++
+	if p.from == (common.Address{}) {
+		return
+	}
 	key := p.claim()
 	of := c.of(key)
-	c.total.Settle++
 	of.Settle++
 	if c.bodies[key] == nil {
 		c.bodies[key] = make(map[[32]byte]bool)

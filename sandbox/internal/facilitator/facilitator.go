@@ -90,8 +90,8 @@ func (f *Facilitator) now() time.Time {
 // bodyLimit is more than any payment needs.
 const bodyLimit = 1 << 20
 
-// read reads a request. The payment is there in any case, the refusal if it is
-// malformed.
+// read reads a request. The payment is there in any case, the refusal if it can
+// be told from the request alone.
 func read(w http.ResponseWriter, r *http.Request) (body []byte, p *payment, no *refusal, ok bool) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
 	if err != nil {
@@ -111,7 +111,7 @@ type verdict struct {
 }
 
 func (f *Facilitator) serveVerify(w http.ResponseWriter, r *http.Request) {
-	_, p, malformed, ok := read(w, r)
+	_, p, unfit, ok := read(w, r)
 	if !ok {
 		return
 	}
@@ -129,14 +129,14 @@ func (f *Facilitator) serveVerify(w http.ResponseWriter, r *http.Request) {
 	case m.Do == Mistyped:
 		m.answer(w, json.RawMessage(`{"isValid":"true"}`))
 	default:
-		m.answer(w, f.verify(r.Context(), p, malformed))
+		m.answer(w, f.verify(r.Context(), p, unfit))
 	}
 }
 
-func (f *Facilitator) verify(ctx context.Context, p *payment, malformed *refusal) verdict {
+func (f *Facilitator) verify(ctx context.Context, p *payment, unfit *refusal) verdict {
 	payer := p.from.Hex()
-	if malformed != nil {
-		return verdict{Reason: malformed.reason, Message: malformed.message, Payer: payer}
+	if unfit != nil {
+		return verdict{Reason: unfit.reason, Message: unfit.message, Payer: payer}
 	}
 	if f.chain == nil {
 		s := f.sale(p.claim())
@@ -157,7 +157,7 @@ func (f *Facilitator) verify(ctx context.Context, p *payment, malformed *refusal
 }
 
 func (f *Facilitator) serveSettle(w http.ResponseWriter, r *http.Request) {
-	body, p, malformed, ok := read(w, r)
+	body, p, unfit, ok := read(w, r)
 	if !ok {
 		return
 	}
@@ -167,7 +167,7 @@ func (f *Facilitator) serveSettle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if m.After {
-		f.settle(r.Context(), p, malformed, body, m)
+		f.settle(r.Context(), p, unfit, body, m)
 	}
 	if m.misbehave(w, r) {
 		return
@@ -180,13 +180,13 @@ func (f *Facilitator) serveSettle(w http.ResponseWriter, r *http.Request) {
 	case m.Do == Mistyped:
 		m.answer(w, json.RawMessage(`{"success":"true","transaction":"0x01","network":"`+networks[2]+`"}`))
 	case m.Do == PendingHash:
-		pending := f.settle(r.Context(), p, malformed, body, m)
+		pending := f.settle(r.Context(), p, unfit, body, m)
 		if pending.Reason == settlementPending {
 			pending.Transaction = ""
 		}
 		m.answer(w, pending)
 	default:
-		m.answer(w, f.settle(r.Context(), p, malformed, body, m))
+		m.answer(w, f.settle(r.Context(), p, unfit, body, m))
 	}
 }
 

@@ -60,9 +60,9 @@ func (p *payment) unsettled(transaction, reason, message string) settlement {
 const settleLimit = 30 * time.Second
 
 // settle settles a payment, whether or not the caller stays.
-func (f *Facilitator) settle(ctx context.Context, p *payment, malformed *refusal, body []byte, m Manner) settlement {
-	if malformed != nil {
-		return p.unsettled("", malformed.reason, malformed.message)
+func (f *Facilitator) settle(ctx context.Context, p *payment, unfit *refusal, body []byte, m Manner) settlement {
+	if unfit != nil {
+		return p.unsettled("", unfit.reason, unfit.message)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleLimit)
 	defer cancel()
@@ -74,11 +74,12 @@ func (f *Facilitator) settle(ctx context.Context, p *payment, malformed *refusal
 			return answer
 		}
 	}
+	pending := m.Do == Pending || m.Do == PendingHash
 	switch {
+	case pending && (!s.settled || f.chain == nil):
+		return p.unsettled(s.hash.Hex(), settlementPending, "the transaction is on its way")
 	case s.settled:
 		return p.settled(s.hash)
-	case m.Do == Pending || m.Do == PendingHash:
-		return p.unsettled(s.hash.Hex(), settlementPending, "the transaction is on its way")
 	}
 	return f.await(ctx, s, p)
 }

@@ -32,7 +32,8 @@ type world struct {
 	*testing.T
 	chain *chain.Chain // nil: instant
 	*facilitator.Facilitator
-	url string
+	url      string
+	patience time.Duration // with an answer
 }
 
 func newWorld(t *testing.T) world {
@@ -54,7 +55,7 @@ func over(t *testing.T, c *chain.Chain) world {
 	server := httptest.NewServer(f)
 	t.Cleanup(server.Close)
 	t.Cleanup(server.CloseClientConnections) // what hangs
-	return world{t, c, f, server.URL}
+	return world{t, c, f, server.URL, 30 * time.Second}
 }
 
 func (w world) behave(b facilitator.Behaviour) {
@@ -93,7 +94,7 @@ func (w world) ask(call string, body []byte) (answer, error) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: 5 * time.Second}
+	transport := &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: w.patience}
 	resp, err := transport.RoundTrip(req)
 	if err != nil {
 		return answer{}, err
