@@ -153,8 +153,8 @@ func (l *lent) settle() error {
 		return ctx.Err()
 	}
 	l.over = true
-	defer s.till.streams.leave(s.auth.Claim)
 	receipt, err := s.till.collectDebt(context.WithoutCancel(ctx), s.auth.Claim, s.lender(), s.request)
+	s.till.streams.leave(s.auth.Claim) // before CollectDebts is told: it leaves alone what a stream is for
 	switch {
 	case err != nil:
 		s.till.owe()

@@ -3,8 +3,10 @@ package charge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/ledger"
@@ -16,6 +18,10 @@ const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 )
+
+// maxCollecting is how many debts are settled at a time. One after the other,
+// many of them would run out while a facilitator takes its time.
+const maxCollecting = 16
 
 // CollectDebts settles what was served and is still owed, such as what a killed
 // process left, until ctx is done. A debt that cannot be settled is tried again,
@@ -44,26 +50,36 @@ func (t *Till) owe() {
 	}
 }
 
-// collectAll tries each debt once, and counts those that are left.
+// collectAll tries each debt once, those that run out first before the others,
+// and counts those that are left. What was begun is finished when ctx is done.
 func (t *Till) collectAll(ctx context.Context) int {
-	left := 0
-	for _, d := range t.Ledger.Debts() {
-		if t.streams.has(d.Claim) {
-			continue
+	debts := t.streams.leftOver(t.Ledger.Debts)
+	slices.SortStableFunc(debts, func(a, b ledger.Debt) int { return a.ValidBefore.Compare(b.ValidBefore) })
+	var left atomic.Int64
+	var all sync.WaitGroup
+	slots := make(chan bool, maxCollecting)
+	for _, d := range debts {
+		slots <- true
+		if ctx.Err() != nil {
+			break // the next process will
 		}
-		if err := t.collect(ctx, d); err != nil {
-			left++
-			t.Log.WarnContext(ctx, "a debt is not settled yet", "claim", fmt.Sprint(d.Claim), "amount", d.Amount, "error", err.Error())
-		}
+		all.Go(func() {
+			if err := t.collect(context.WithoutCancel(ctx), d); err != nil {
+				left.Add(1)
+				t.Log.WarnContext(ctx, "a debt is not settled yet", "claim", fmt.Sprint(d.Claim), "amount", d.Amount, "error", err.Error())
+			}
+			<-slots
+		})
 	}
-	t.streams.setOwed(left)
-	return left
+	all.Wait()
+	t.streams.setOwed(int(left.Load()))
+	return int(left.Load())
 }
 
 // collect tries one debt.
 func (t *Till) collect(ctx context.Context, d ledger.Debt) error {
 	if time.Now().After(d.ValidBefore) {
-		return t.Ledger.Fail(d.Claim, "its authorization ran out before it could be settled")
+		return t.Ledger.Doubt(d.Claim, "", "its authorization ran out before it was known to be settled") // an earlier try may have been
 	}
 	_, err := t.collectDebt(ctx, d.Claim, d.Facilitator, d.Request)
 	return err
@@ -116,10 +132,13 @@ func (s *streams) leave(c x402.Claim) {
 	delete(s.open, c)
 }
 
-func (s *streams) has(c x402.Claim) bool {
+// leftOver gives the debts that no stream is for. Streams are entered before
+// they become debts and leave after they have ended in the ledger, so what is
+// given changes in nobody else's hands.
+func (s *streams) leftOver(debts func() []ledger.Debt) []ledger.Debt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.open[c]
+	return slices.DeleteFunc(debts(), func(d ledger.Debt) bool { return s.open[d.Claim] })
 }
 
 func (s *streams) setOwed(n int) {

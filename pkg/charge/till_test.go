@@ -370,7 +370,7 @@ func TestDebtsRunOut(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan bool)
 	go func() { defer close(done); w.till.CollectDebts(ctx) }()
-	eventually(t, "the debt is given up", func() bool { return w.states()[ledger.Failed] == 1 })
+	eventually(t, "the debt is given up", func() bool { return w.states()[ledger.Unknown] == 1 })
 	stop()
 	<-done
 	if calls := w.facilitator.asked(); len(calls) > 0 {
