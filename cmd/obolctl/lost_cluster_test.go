@@ -81,19 +81,19 @@ func TestRule12_AssignedPortsSurviveLostState(t *testing.T) {
 	block := strings.Replace(s.model("qwen", "0.5"), "listen = "+itoa(s.port("qwen")), "", 1)
 	s.declare(block)
 	s.apply(0)
-	port := s.listens("qwen")
+	port := s.listens()
 	s.lose()
 	s.apply(0)
-	if again := s.listens("qwen"); again != port || s.gateways() != 1 {
+	if again := s.listens(); again != port || s.gateways() != 1 {
 		t.Errorf("it listened at %v, and listens at %v", port, again)
 	}
 	same(t, "afterwards", s.apply(0).lines())
 }
 
-// listens gives the port to which an offer's Service leads.
-func (s *seller) listens(name string) any {
+// listens gives the port to which the Service of qwen leads.
+func (s *seller) listens() any {
 	s.t.Helper()
-	ports, _ := s.stranger("reader").get(endpoints, s.ns, name).Object["ports"].([]any)
+	ports, _ := s.stranger("reader").get(endpoints, s.ns, "qwen").Object["ports"].([]any)
 	if len(ports) != 1 {
 		s.t.Fatalf("ports %v", ports)
 	}

@@ -4,10 +4,7 @@ package main_test
 
 import (
 	"encoding/json"
-	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -130,17 +127,4 @@ func (s stranger) idleController() {
 			"spec":     map[string]any{"containers": []any{map[string]any{"name": "c", "image": "c"}}},
 		}},
 	})
-}
-
-// closed puts a pipe with nobody at its other end where the offers file was:
-// whoever opens it waits for ever.
-func (s *seller) closed() {
-	s.t.Helper()
-	path := filepath.Join(s.dir, "offers.hcl")
-	if err := os.Remove(path); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := syscall.Mkfifo(path, 0o600); err != nil {
-		s.t.Fatal(err)
-	}
 }

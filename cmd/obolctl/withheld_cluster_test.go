@@ -373,8 +373,8 @@ func TestRule03_AReplacedObjectKeepsWhatIsWithheld(t *testing.T) {
 	same(t, "applied", s.apply(2).lines(), "reload Gateway/shop/qwen", "replace EndpointSlice/shop/qwen", "withheld update inference.qwen: live_changed, config")
 	slice := s.stranger("reader").get(endpoints, s.ns, "qwen")
 	contains(t, show(slice.Object["endpoints"]), "2001:db8::77")
-	if family := slice.Object["addressType"]; family != "IPv6" || s.listens("qwen") != int64(1234) {
-		t.Errorf("it is %v, and leads to port %v", family, s.listens("qwen"))
+	if family := slice.Object["addressType"]; family != "IPv6" || s.listens() != int64(1234) {
+		t.Errorf("it is %v, and leads to port %v", family, s.listens())
 	}
 	same(t, "approved", s.apply(0, "--approve", "config").lines(), "update EndpointSlice/shop/qwen")
 	same(t, "afterwards", s.converge(0).lines())
