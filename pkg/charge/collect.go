@@ -43,9 +43,9 @@ func (s *sale) collect(res *http.Response) error {
 	}
 	forOne(res.Header)
 	switch mode := s.route.seat.Settle; {
-	case mode == after && isStream(res):
+	case mode == after && IsStream(res):
 		return s.lend(res)
-	case mode != before && !isStream(res) && res.StatusCode != http.StatusSwitchingProtocols:
+	case mode != before && !IsStream(res) && res.StatusCode != http.StatusSwitchingProtocols:
 		if err := hold(res); err != nil {
 			return err
 		}
@@ -56,10 +56,12 @@ func (s *sale) collect(res *http.Response) error {
 	}
 	setReceipt(res.Header, receipt)
 	s.passed = true
+	s.request = x402.Request{} // a stream may last for hours
 	return nil
 }
 
-func isStream(res *http.Response) bool {
+// IsStream tells whether an answer is a stream of server-sent events.
+func IsStream(res *http.Response) bool {
 	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
 	return err == nil && kind == "text/event-stream"
 }

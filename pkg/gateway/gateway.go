@@ -76,6 +76,7 @@ type server struct {
 	pathSeen atomic.Int64    // Unix time in nanoseconds; 0: never
 	counts   [6]atomic.Int64 // answers by the first digit of their status
 	denials  atomic.Int64    // Unix time in nanoseconds of the last one that was logged
+	streams  connections     // that were taken over
 
 	mu      sync.Mutex // held by a reload, and by whoever reads what follows
 	record  resource.Record
@@ -266,6 +267,7 @@ func (s *server) finish(ctx context.Context) error {
 	left := s.inFlight.Load()
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.log.WarnContext(ctx, "requests were cut off", "count", left, "grace", s.Grace.String())
+		s.streams.close()
 		err = s.public.Close()
 	}
 	if err != nil {

@@ -88,6 +88,9 @@ func write(t *testing.T, path string, v any) {
 	}
 }
 
+// grace is how long its requests have when a gateway is told to stop.
+const grace = 5 * time.Second
+
 // begin starts a gateway in a folder; ready is closed when it answers.
 func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready chan struct{}) {
 	t.Helper()
@@ -97,7 +100,7 @@ func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready c
 	go func() {
 		defer close(s.done)
 		s.done <- gateway.Serve(ctx, gateway.Options{
-			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: 5 * time.Second,
+			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: grace,
 			LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 			Ready:     func() { close(ready) },
 		})

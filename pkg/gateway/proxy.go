@@ -101,7 +101,7 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 			// hit, so that the client reads the refusal before the connection ends.
 			r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
 		}
-		p.proxy.ServeHTTP(w, r)
+		s.forward(p, w, r)
 	}
 }
 
@@ -209,6 +209,8 @@ func newTransport(firstByte time.Duration) *http.Transport {
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: firstByte,
 		ExpectContinueTimeout: time.Second,
+		ReadBufferSize:        chunk, // bodies are read past it, and thousands of streams may be idle
+		WriteBufferSize:       chunk,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       time.Minute,
 		DisableCompression:    true,
@@ -218,18 +220,26 @@ func newTransport(firstByte time.Duration) *http.Transport {
 
 // newProxy makes the way to the upstream of p.
 func (s *server) newProxy(p *plane) *httputil.ReverseProxy {
-	proxy := &httputil.ReverseProxy{
-		Rewrite:       p.rewrite,
-		Transport:     p.transport,
-		FlushInterval: -1, // what the upstream sends, the buyer gets at once
-		BufferPool:    &buffers{},
-		ErrorLog:      slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-		ErrorHandler:  func(w http.ResponseWriter, r *http.Request, err error) { s.upstreamFailed(p, w, r, err) },
+	return &httputil.ReverseProxy{
+		Rewrite:        p.rewrite,
+		Transport:      p.transport,
+		FlushInterval:  10 * time.Millisecond, // where the length is known; all else passes at once
+		BufferPool:     &buffers{},
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { s.upstreamFailed(p, w, r, err) },
+		ModifyResponse: p.receive,
 	}
+}
+
+// receive takes the money for the head of an answer, and its stream.
+func (p *plane) receive(res *http.Response) error {
 	if p.cfg.Standalone {
-		proxy.ModifyResponse = charge.Collect
+		if err := charge.Collect(res); err != nil {
+			return err
+		}
 	}
-	return proxy
+	detach(res)
+	return nil
 }
 
 // rewrite makes the upstream's request out of the client's. What peers say of
