@@ -3,7 +3,7 @@ package api
 
 import "embed"
 
-//go:generate go tool -modfile=../tools/go.mod controller-gen crd paths=./v1alpha1 output:crd:dir=crds
+//go:generate go tool -modfile=../tools/go.mod controller-gen crd object paths=./v1alpha1 output:crd:dir=crds
 
 // CRDs is the generated manifests, one file for each kind, in folder crds.
 //

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestCRDsAreFresh fails if the manifests are not what the types generate. Run
-// go generate ./... to mend it.
-func TestCRDsAreFresh(t *testing.T) {
+// TestGeneratedIsFresh fails if the manifests or the deep copies are not what the
+// types generate. Run go generate ./... to mend it.
+func TestGeneratedIsFresh(t *testing.T) {
 	t.Parallel()
 	// go test reuses its last result unless a file changed that the test itself
 	// opened; what a subprocess reads does not count.
@@ -23,9 +23,9 @@ func TestCRDsAreFresh(t *testing.T) {
 		}
 	}
 
-	fresh := t.TempDir()
+	fresh, copies := t.TempDir(), t.TempDir()
 	gen := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/go.mod", "controller-gen",
-		"crd", "paths=./v1alpha1", "output:crd:dir="+fresh)
+		"crd", "object", "paths=./v1alpha1", "output:crd:dir="+fresh, "output:object:dir="+copies)
 	if out, err := gen.CombinedOutput(); err != nil {
 		t.Fatalf("controller-gen: %v\n%s", err, out)
 	}
@@ -39,6 +39,11 @@ func TestCRDsAreFresh(t *testing.T) {
 	for name := range got {
 		if _, ok := want[name]; !ok {
 			t.Errorf("no type generates crds/%s", name)
+		}
+	}
+	for name, want := range contents(t, copies) {
+		if contents(t, "v1alpha1")[name] != want {
+			t.Errorf("v1alpha1/%s is not what the types generate; run go generate ./...", name)
 		}
 	}
 }

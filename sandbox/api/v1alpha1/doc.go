@@ -5,6 +5,7 @@
 // would be safer: what the stack accepts must be accepted here. Lists carry no
 // list-type marker, so server-side apply treats each as one value.
 //
+// +kubebuilder:object:generate=true
 // +groupName=obol.org
 // +versionName=v1alpha1
 package v1alpha1
