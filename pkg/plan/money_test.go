@@ -174,6 +174,45 @@ func TestStandaloneParts(t *testing.T) {
 	}
 }
 
+// TestStandaloneWaits: as long as the object that the cluster charges for cannot
+// go, what serves it stays, and its gateway does not charge.
+func TestStandaloneWaits(t *testing.T) {
+	t.Parallel()
+	alone, inCluster := standalone("1"), standalone("1")
+	inCluster.Standalone = false
+	sold := id(resource.ServiceOffer, inCluster)
+	tests := map[string]struct {
+		event func(s *site)
+		want  []string
+	}{
+		"for another site": {
+			event: func(s *site) {
+				s.edit(sold, resource.FormatPath("metadata", "labels", resource.SiteLabel), "other")
+			},
+			want: []string{"(delete ServiceOffer/apps/notes foreign takeover)", "(delete EndpointSlice/apps/notes foreign takeover)",
+				"(delete Service/apps/notes foreign takeover)", "(reload Gateway/apps/notes foreign takeover)"},
+		},
+		"out of sight": {
+			event: func(s *site) { s.blind[sold] = "timed out" },
+			want: []string{"block ServiceOffer/apps/notes unknown restore", "block EndpointSlice/apps/notes unknown restore",
+				"block Service/apps/notes unknown restore", "block Gateway/apps/notes unknown restore"},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(inCluster)
+			s.apply(auto)
+			tc.event(s)
+			s.declare(alone)
+			if diff := cmp.Diff(tc.want, lines(s.plan(auto))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // stopAfterAgreeing applies what is declared, and is killed before anything is
 // changed.
 func (s *site) stopAfterAgreeing() {

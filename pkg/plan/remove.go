@@ -101,19 +101,21 @@ func (p *planner) made(id resource.ID) bool {
 
 // withLeftovers adds to the steps of an offer that is to be there the removal of
 // what it had and needs no more: after what takes its place; but an offer that
-// the cluster charged for goes before its gateway charges.
+// the cluster charged for goes before its gateway charges, and as long as it
+// stays, so does what serves it.
 func (p *planner) withLeftovers(s *subject, steps []Step) []Step {
 	left := p.leftovers(s)
 	sold := s.id(resource.ServiceOffer)
-	if !s.declared.Standalone {
-		if slices.ContainsFunc(steps, func(st Step) bool { return st.ID == sold }) {
-			for i := range left {
+	isSold := func(st Step) bool { return st.ID == sold }
+	goes := slices.ContainsFunc(left, isSold)
+	if goes || slices.ContainsFunc(steps, isSold) {
+		for i := range left {
+			if !isSold(left[i]) {
 				left[i].Needs = []resource.ID{sold}
 			}
 		}
-		return append(steps, left...)
 	}
-	if !slices.ContainsFunc(left, func(st Step) bool { return st.ID == sold }) {
+	if !goes {
 		return append(steps, left...)
 	}
 	for i := range steps {
