@@ -82,7 +82,7 @@ func (p *planner) configured(s *subject, spec resource.Spec) resource.Spec {
 	switch run := seen.Gateway; {
 	case run != nil && run.Config != nil && !run.Config.DrainAt.IsZero():
 		live := offer.Drain{At: run.Config.DrainAt, Grace: run.Config.DrainEnds.Sub(run.Config.DrainAt)}
-		if !d.EndsAt().Before(live.EndsAt()) && !p.prolongs(s, d, live) {
+		if !d.EndsAt().Before(live.EndsAt()) && !p.prolongs(s, d, live, true) {
 			g.DrainAt, g.DrainEnds = live.At, live.EndsAt()
 		}
 	case seen.Presence == resource.Absent && (run == nil || run.Config == nil):

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"testing"
@@ -149,60 +150,116 @@ func unattendedMovesNoMoney(t *rapid.T, s *site) {
 }
 
 // TestRule11_KilledAnywhere kills an apply after each prefix of what it does.
-// The next apply reaches the state that it would have reached; converge does
-// but for what it reports.
 func TestRule11_KilledAnywhere(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		s := drawSite(t)
 		clear(s.blind)
 		policy := rapid.SampledFrom([]plan.Policy{auto, asked}).Draw(t, "policy")
-		whole := s.clone()
-		pl := whole.apply(policy)
-		whole.look()
-
-		s.plan(policy)
-		s.agree(policy, pl)
-		s.killed(pl, rapid.IntRange(0, len(steps(pl))).Draw(t, "done"), rapid.Bool().Draw(t, "and one more"))
-		s.now = s.now.Add(time.Minute)
-
-		again := s.clone()
-		again.apply(policy)
-		again.look()
-		if diff := cmp.Diff(state(whole), state(again)); diff != "" {
-			t.Errorf("apply, killed, apply (-whole +killed):\n%s", diff)
-		}
-		up := s.clone()
-		up.carryOut(up.converge())
-		left := up.converge()
-		if todo := steps(left); len(todo) > 0 {
-			t.Errorf("after converge it is still to %s %s", todo[0].Action, todo[0].ID)
-		}
-		reported := map[resource.ID]bool{}
-		for _, c := range left.Changes {
-			for _, st := range c.Steps {
-				reported[st.ID] = st.Withheld
-				if st.Withheld && (st.Action == plan.Undrain || st.Action == plan.TakeOver) {
-					reported[resource.ID{Kind: "Drain", Namespace: st.ID.Namespace, Name: st.ID.Name}] = true
-				}
-				if st.Withheld && st.Class != plan.Money && st.Class != plan.Revive && st.Cause == plan.Crashed {
-					t.Errorf("converge withholds %s %s of class %s", st.Action, st.ID, st.Class)
-				}
-			}
-		}
-		whole.carryOut(whole.converge())
-		want, got := state(whole), state(up)
-		for id := range want {
-			if want[id] != got[id] && !reported[id] {
-				t.Errorf("apply, killed, converge: %s is\n%s\nwant\n%s", id, got[id], want[id])
-			}
-		}
-		for id := range got {
-			if _, wanted := want[id]; !wanted && !reported[id] {
-				t.Errorf("apply, killed, converge: %s is there and should not be", id)
-			}
-		}
+		n := len(steps(s.clone().plan(policy)))
+		recovers(t, s, policy, rapid.IntRange(0, n).Draw(t, "done"), rapid.Bool().Draw(t, "and one more"))
 	})
+}
+
+// recovers kills an apply after the first steps of it. The next apply reaches
+// the state that it would have reached; converge does but for what it reports.
+func recovers(t rapid.TB, s *site, policy plan.Policy, done int, last bool) {
+	t.Helper()
+	whole := s.clone()
+	whole.apply(policy)
+	whole.look()
+
+	pl := s.plan(policy)
+	s.agree(policy, pl)
+	s.killed(pl, done, last)
+	s.now = s.now.Add(time.Minute)
+
+	again := s.clone()
+	again.apply(policy)
+	again.look()
+	if diff := cmp.Diff(state(whole), state(again)); diff != "" {
+		t.Errorf("apply, killed, apply (-whole +killed):\n%s", diff)
+	}
+	up := s.clone()
+	up.carryOut(up.converge())
+	left := up.converge()
+	if todo := steps(left); len(todo) > 0 {
+		t.Errorf("after converge it is still to %s %s", todo[0].Action, todo[0].ID)
+	}
+	reported := map[resource.ID]bool{}
+	for _, c := range left.Changes {
+		for _, st := range c.Steps {
+			reported[st.ID] = st.Withheld
+			if st.Withheld && (st.Action == plan.Undrain || st.Action == plan.TakeOver) {
+				reported[resource.ID{Kind: "Drain", Namespace: st.ID.Namespace, Name: st.ID.Name}] = true
+			}
+			if st.Withheld && st.Class != plan.Money && st.Class != plan.Revive && st.Cause == plan.Crashed {
+				t.Errorf("converge withholds %s %s of class %s", st.Action, st.ID, st.Class)
+			}
+		}
+	}
+	whole.carryOut(whole.converge())
+	want, got := state(whole), state(up)
+	for id := range want {
+		if want[id] != got[id] && !reported[id] {
+			t.Errorf("apply, killed, converge: %s is\n%s\nwant\n%s", id, got[id], want[id])
+		}
+	}
+	for id := range got {
+		if _, wanted := want[id]; !wanted && !reported[id] {
+			t.Errorf("apply, killed, converge: %s is there and should not be", id)
+		}
+	}
+}
+
+// TestRecovers kills applies at each of their steps: such as the next one once
+// did not bring to where they would have come.
+func TestRecovers(t *testing.T) {
+	t.Parallel()
+	web, gpu, alone := httpOffer("web", "1"), hostOffer("gpu", "1"), standalone("1")
+	gpuAlone := gpu
+	gpuAlone.Standalone = true
+	webID, gpuID := id(resource.ServiceOffer, web), id(resource.ServiceOffer, gpu)
+	siteLabel := resource.FormatPath("metadata", "labels", resource.SiteLabel)
+	drained := func(o offer.Offer, grace time.Duration) offer.Offer {
+		o.Drain = &offer.DrainDecl{Grace: grace}
+		return o
+	}
+	tests := map[string]struct {
+		event  func(s *site)
+		edited offer.Offer
+	}{
+		"another site's, and now standalone": {func(s *site) { s.edit(gpuID, siteLabel, "other") }, gpuAlone},
+		"out of sight, and now standalone":   {func(s *site) { s.blind[gpuID] = "timed out" }, gpuAlone},
+		"another site's, drained there and now here": {func(s *site) {
+			s.edit(webID, siteLabel, "other")
+			s.edit(webID, "spec.drainAt", "2026-11-01T11:59:00Z")
+		}, drained(web, time.Hour)},
+		"drained for longer":             {func(s *site) { s.declare(drained(web, time.Hour)); s.apply(auto) }, drained(web, 2*time.Hour)},
+		"standalone, drained for longer": {func(s *site) { s.declare(drained(alone, time.Hour)); s.apply(auto) }, drained(alone, 2*time.Hour)},
+		"drain cut short, and repriced": {func(s *site) {
+			s.declare(drained(web, time.Hour))
+			s.apply(auto)
+			s.edit(webID, "spec.drainGracePeriod", "30m")
+		}, drained(httpOffer("web", "2"), time.Hour)},
+	}
+	for name, tc := range tests {
+		for _, policy := range []plan.Policy{auto, asked} {
+			t.Run(fmt.Sprintf("%s, mode %d", name, policy.Mode), func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.declare(web, gpu, alone)
+				s.apply(auto)
+				tc.event(s)
+				s.now = s.now.Add(time.Minute)
+				s.declare(tc.edited)
+				for done := range 1 + len(steps(s.clone().plan(policy))) {
+					recovers(t, s.clone(), policy, done, false)
+					recovers(t, s.clone(), policy, done, true)
+				}
+			})
+		}
+	}
 }
 
 // state gives what is there, resource by resource, and the drains and
@@ -341,7 +398,9 @@ func event(t *rapid.T, s *site) {
 	o, g := s.objects[id], s.running[id]
 	switch rapid.IntRange(0, 14).Draw(t, "event") {
 	case 0:
-		delete(s.objects, id)
+		maps.DeleteFunc(s.objects, func(o resource.ID, _ *resource.Object) bool {
+			return o == id || id.Kind == resource.Namespace && o.Namespace == id.Name
+		})
 		if rapid.Bool().Draw(t, "looked") {
 			s.look()
 		}

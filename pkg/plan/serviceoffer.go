@@ -153,11 +153,12 @@ func declaredDrain(s *subject, now time.Time) offer.Drain {
 }
 
 // prolongs reports whether the file gives a drain that is under way more time
-// than it was given so far.
-func (p *planner) prolongs(s *subject, d, live offer.Drain) bool {
+// than it was given so far. One that is not as we wrote it was cut short by
+// somebody else: that holds until the file gives more than it gave before.
+func (p *planner) prolongs(s *subject, d, live offer.Drain, asWritten bool) bool {
 	decl := s.declared.Drain
 	return decl != nil && s.drain != nil && s.drain.Origin == offer.FromFile &&
-		(decl.Grace > s.drain.Grace || p.Memory.Unfinished[s.id(resource.ServiceOffer)]) &&
+		(decl.Grace > s.drain.Grace || asWritten && live.At.Equal(d.At)) &&
 		p.Now.Before(live.EndsAt()) && live.EndsAt().Before(d.EndsAt())
 }
 
@@ -168,6 +169,7 @@ func (p *planner) drained(s *subject, want map[string]any, obj *resource.Object)
 	at, _ := resource.Lookup(obj.Content, drainAt)
 	grace, _ := resource.Lookup(obj.Content, drainGrace)
 	live, lives := liveDrain(obj)
+	asWritten := obj.Held(drainGrace) && !obj.Shared(drainGrace)
 	d, drain := p.draining(s)
 	switch {
 	case drain && !lives:
@@ -177,7 +179,7 @@ func (p *planner) drained(s *subject, want map[string]any, obj *resource.Object)
 		if d.At.Before(live.At) {
 			at = instant(d.At)
 		}
-	case drain && p.prolongs(s, d, live):
+	case drain && p.prolongs(s, d, live, asWritten):
 		grace = d.EndsAt().Sub(live.At).String()
 	}
 	if at != nil {
