@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -19,9 +20,10 @@ const (
 )
 
 // encodeDocuments encodes all documents of the table, by path. They are free.
-func (t *Table) encodeDocuments() map[string][]byte {
+// given are its offers as the seller put them.
+func (t *Table) encodeDocuments(given []*seat) map[string][]byte {
 	out := map[string][]byte{}
-	for path, document := range map[string]any{x402Path: t.wellKnown(), openAPIPath: t.openAPI(), registrationPath: t.registration()} {
+	for path, document := range map[string]any{x402Path: t.wellKnown(), openAPIPath: t.openAPI(), registrationPath: registration(given)} {
 		if document == nil {
 			continue
 		}
@@ -164,25 +166,25 @@ func (r *route) openAPIPath() (path string, parameters []any) {
 	return "/" + strings.Join(segments, "/"), parameters
 }
 
-// registration is the document of ERC-8004 for the first offer that is to be
-// registered; nil without one.
-func (t *Table) registration() any {
-	i := slices.IndexFunc(t.offers, func(s *seat) bool { return s.Registration != nil && s.Registration.Enabled })
-	if i < 0 {
+// registration is the document of ERC-8004 for all offers that are to be
+// registered, as the first of them describes itself; nil without one.
+func registration(given []*seat) any {
+	var registered []*seat
+	services := []map[string]any{}
+	for _, s := range given {
+		if s.Registration != nil && s.Registration.Enabled {
+			registered = append(registered, s)
+			services = append(services, s.services()...)
+		}
+	}
+	if len(registered) == 0 {
 		return nil
 	}
-	s, reg := t.offers[i], t.offers[i].Registration
-	services := []map[string]any{{"name": "web", "endpoint": s.URL}}
-	if len(reg.Skills)+len(reg.Domains) > 0 {
-		services = append(services, map[string]any{"name": "OASF", "version": "0.8", "skills": reg.Skills, "domains": reg.Domains})
-	}
-	for _, extra := range reg.Services {
-		services = append(services, service(extra))
-	}
+	s, reg := registered[0], registered[0].Registration
 	doc := map[string]any{
 		"type": "https://eips.ethereum.org/EIPS/eip-8004#registration-v1",
 		"name": s.Name(), "description": s.description(&route{}), "image": reg.Image,
-		"active": true, "x402Support": slices.ContainsFunc(s.routes, func(r *route) bool { return !r.free }),
+		"active": true, "x402Support": slices.ContainsFunc(registered, (*seat).isPaid),
 		"services": services, "registrations": []any{},
 	}
 	if len(reg.SupportedTrust) > 0 {
@@ -194,10 +196,30 @@ func (t *Table) registration() any {
 	return doc
 }
 
-func service(s offer.RegistrationService) map[string]any {
-	out := map[string]any{"name": s.Name, "endpoint": s.Endpoint}
-	if s.Version != "" {
-		out["version"] = s.Version
+func (s *seat) isPaid() bool {
+	return slices.ContainsFunc(s.routes, func(r *route) bool { return !r.free })
+}
+
+// services are an offer's entries in the document of ERC-8004.
+func (s *seat) services() []map[string]any {
+	reg := s.Registration
+	out := []map[string]any{s.service(offer.RegistrationService{Name: "web", Endpoint: s.URL})}
+	if len(reg.Skills)+len(reg.Domains) > 0 {
+		out = append(out, map[string]any{"name": "OASF", "version": "0.8", "skills": reg.Skills, "domains": reg.Domains})
+	}
+	for _, extra := range reg.Services {
+		out = append(out, s.service(extra))
+	}
+	return out
+}
+
+func (s *seat) service(said offer.RegistrationService) map[string]any {
+	out := map[string]any{"name": said.Name, "endpoint": said.Endpoint}
+	if said.Version != "" {
+		out["version"] = said.Version
+	}
+	if !s.DrainEnds.IsZero() {
+		out["drainEndsAt"] = s.DrainEnds.UTC().Format(time.RFC3339)
 	}
 	return out
 }

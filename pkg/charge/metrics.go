@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/obolctl/obolctl/pkg/offer"
 )
 
 // metrics are what the dashboards of the Obol Stack ask its verifier for, under
@@ -69,4 +71,13 @@ func (m *metrics) charged(r *route, w way) {
 	l := r.labelled(w)
 	m.charges.WithLabelValues(l...).Inc()
 	m.last.WithLabelValues(l...).SetToCurrentTime()
+}
+
+// forget drops the series of an offer.
+func (m *metrics) forget(k offer.Key) {
+	of := prometheus.Labels{"offer_namespace": k.Namespace, "offer_name": k.Name}
+	for _, c := range []*prometheus.CounterVec{m.requests, m.required, m.verified, m.failures, m.charges, m.upstream, m.reasons} {
+		c.DeletePartialMatch(of)
+	}
+	m.last.DeletePartialMatch(of)
 }

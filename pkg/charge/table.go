@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -24,6 +25,7 @@ type Offer struct {
 	Routes       []offer.Route // empty: all is paid. Otherwise what none of them stands for is refused.
 	Settle       string        // before, after, or empty: before for streams, after for all else
 	Registration *offer.Registration
+	DrainEnds    time.Time // when it stops to be sold, as buyers are told; zero: it does not drain. Nothing stops by itself then
 
 	// Upstream answers what was paid for, or is free. It is a reverse proxy
 	// with [Collect] as its ModifyResponse, which its ErrorHandler gives to
@@ -67,8 +69,8 @@ type way struct {
 	price offer.Price
 }
 
-// NewTable makes a table. Its error names everything that cannot be charged
-// for.
+// NewTable makes a table. Where two offers have one prefix of one host, the first
+// has it. Its error names everything that cannot be charged for.
 func NewTable(offers []Offer) (*Table, error) {
 	t := &Table{}
 	var errs []error
@@ -80,6 +82,7 @@ func NewTable(offers []Offer) (*Table, error) {
 		}
 		t.offers = append(t.offers, s)
 	}
+	given := slices.Clone(t.offers)
 	slices.SortStableFunc(t.offers, func(a, b *seat) int {
 		if c := compareBool(a.Host == "", b.Host == ""); c != 0 {
 			return c
@@ -89,7 +92,7 @@ func NewTable(offers []Offer) (*Table, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	t.documents = t.encodeDocuments()
+	t.documents = t.encodeDocuments(given)
 	return t, nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/obolctl/obolctl/pkg/ledger"
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
@@ -71,6 +72,10 @@ func NewTill(o Options) *Till {
 		facilitators: map[string]*facilitator{},
 	}
 }
+
+// Forget drops the metrics of an offer that is sold no more. It is for when the
+// last request of a table that had it has ended: a later one would bring them back.
+func (t *Till) Forget(k offer.Key) { t.metrics.forget(k) }
 
 // Serve answers one request: with what the upstream says when it is free or
 // paid for, and otherwise with what is to be paid.
