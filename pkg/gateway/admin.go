@@ -62,6 +62,17 @@ func (s *server) listenAdmin(ctx context.Context) (*http.Server, error) {
 	return admin, nil
 }
 
+// closeAdmin lets whoever asked have its answer: the reload that makes a gateway
+// stop says why.
+func closeAdmin(ctx context.Context, admin *http.Server) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := admin.Shutdown(ctx); err != nil {
+		return admin.Close()
+	}
+	return nil
+}
+
 func reply(w http.ResponseWriter, status int, v any) {
 	body, err := json.Marshal(v)
 	if err != nil {

@@ -113,7 +113,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, admin.Close()) }()
+	defer func() { err = errors.Join(err, closeAdmin(context.WithoutCancel(ctx), admin)) }()
 	if o.Ready != nil {
 		o.Ready()
 	}
@@ -249,30 +249,44 @@ func (s *server) fail(err error) {
 	}
 }
 
+// lastWords is how long requests may take to end that were cut off, so that the
+// ledger learns of it.
+const lastWords = 2 * time.Second
+
 // finish stops accepting and waits for the requests in flight, upgraded
 // connections too, but not longer than the grace.
 func (s *server) finish(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.Grace)
+	patience, cancel := context.WithTimeout(ctx, s.Grace)
 	defer cancel()
-	err := s.public.Shutdown(ctx)
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for err == nil && s.inFlight.Load() > 0 {
-		select {
-		case <-ctx.Done():
-			err = ctx.Err()
-		case <-tick.C:
-		}
+	err := s.public.Shutdown(patience)
+	if err == nil {
+		err = s.quiet(patience)
 	}
-	left := s.inFlight.Load()
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.WarnContext(ctx, "requests were cut off", "count", left, "grace", s.Grace.String())
+		s.log.WarnContext(ctx, "requests were cut off", "count", s.inFlight.Load(), "grace", s.Grace.String())
 		s.streams.close()
 		err = s.public.Close()
+		end, cancel := context.WithTimeout(ctx, lastWords)
+		defer cancel()
+		_ = s.quiet(end) // whoever is left then is left
 	}
 	if err != nil {
 		return fmt.Errorf("cannot stop cleanly: %v", err)
 	}
 	s.log.InfoContext(ctx, "stopped")
+	return nil
+}
+
+// quiet waits until no request is in our hands.
+func (s *server) quiet(ctx context.Context) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for s.inFlight.Load() > 0 {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
 	return nil
 }

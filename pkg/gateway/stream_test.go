@@ -9,11 +9,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/obolctl/obolctl/internal/paytest"
+	"github.com/obolctl/obolctl/pkg/ledger"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 // pace is an upstream whose streams send a second event when they are told to.
@@ -195,6 +199,61 @@ func TestStreamOnCredit(t *testing.T) {
 	cfg := paytest.Shop(netip.MustParseAddrPort("127.0.0.1:0"), upstream(t, p.ServeHTTP), asked.URL)
 	cfg.Settle = "after"
 	s := start(t, folder(t), cfg)
+	answer, payer := buy(t, s)
+	<-p.first
+	if facilitator.Moved(payer) {
+		t.Error("it was settled before it ended")
+	}
+	p.more <- true
+	if text, err := io.ReadAll(answer.Body); err != nil || !strings.HasSuffix(string(text), "xxx\n\n") {
+		t.Errorf("%d %.80q, %v", answer.StatusCode, text, err)
+	}
+	answer.Body.Close()
+	if !facilitator.Moved(payer) || answer.Trailer.Get("PAYMENT-RESPONSE") == "" || answer.Trailer.Get("X-Tokens") != "2" {
+		t.Errorf("it was not settled at its end: %v", answer.Trailer)
+	}
+}
+
+// TestStopKnowsHowTheLastSaleEnded has a stream cut off while it is being
+// settled. Nothing is left to the next process, which would settle it again.
+func TestStopKnowsHowTheLastSaleEnded(t *testing.T) {
+	t.Parallel()
+	cut := make(chan bool)
+	facilitator := &paytest.Facilitator{}
+	facilitator.Handle = func(w http.ResponseWriter, _ *http.Request, c paytest.Call) {
+		if c.Path == "/settle" {
+			<-cut
+			<-time.After(100 * time.Millisecond) // as long as a chain takes
+		}
+		facilitator.Answer(w, c)
+	}
+	asked := httptest.NewServer(facilitator)
+	t.Cleanup(asked.Close)
+	p := newPace()
+	cfg := paytest.Shop(netip.MustParseAddrPort("127.0.0.1:0"), upstream(t, p.ServeHTTP), asked.URL)
+	cfg.Settle = "after"
+	s := start(t, folder(t), cfg)
+	answer, _ := buy(t, s)
+	defer answer.Body.Close()
+	<-p.first
+	p.more <- true
+	s.cancel()
+	if text, err := io.ReadAll(answer.Body); err == nil {
+		t.Errorf("it came to its end without a settlement: %d bytes", len(text))
+	}
+	close(cut)
+	if err := <-s.done; err != nil {
+		t.Errorf("Serve = %v", err)
+	}
+	sales, err := ledger.Read(filepath.Join(s.dir, resource.SalesFolder, "default.shop"), time.Time{})
+	if err != nil || len(sales) != 1 || sales[0].State != ledger.Settled {
+		t.Errorf("sales %+v, %v; want one that is settled", sales, err)
+	}
+}
+
+// buy pays for a stream of a shop, as nobody has before.
+func buy(t *testing.T, s *subject) (*http.Response, x402.Address) {
+	t.Helper()
 	terms, err := paytest.Ask(t.Context(), s.url(t))
 	if err != nil {
 		t.Fatal(err)
@@ -209,16 +268,5 @@ func TestStreamOnCredit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	<-p.first
-	if facilitator.Moved(payment.Payer) {
-		t.Error("it was settled before it ended")
-	}
-	p.more <- true
-	if text, err := io.ReadAll(answer.Body); err != nil || !strings.HasSuffix(string(text), "xxx\n\n") {
-		t.Errorf("%d %.80q, %v", answer.StatusCode, text, err)
-	}
-	answer.Body.Close()
-	if !facilitator.Moved(payment.Payer) || answer.Trailer.Get("PAYMENT-RESPONSE") == "" || answer.Trailer.Get("X-Tokens") != "2" {
-		t.Errorf("it was not settled at its end: %v", answer.Trailer)
-	}
+	return answer, payment.Payer
 }
