@@ -177,3 +177,63 @@ func TestLogIsPutAside(t *testing.T) {
 		t.Error("a file that is not the log is bounded")
 	}
 }
+
+// A broken body is one whose sender has left.
+type broken struct{ leave func() }
+
+func (b broken) Read([]byte) (int, error) {
+	b.leave()
+	return 0, io.ErrUnexpectedEOF
+}
+
+// TestClientWhoLeftIsKnownAtOnce: whoever fails to read a request knows that its
+// client has left. A payment that came back to a buyer who left an upload could
+// have the upstream run again and again.
+func TestClientWhoLeftIsKnownAtOnce(t *testing.T) {
+	t.Parallel()
+	s := &server{log: slog.New(slog.DiscardHandler)}
+	for minor := range 2 {
+		for range 100 {
+			ctx, leave := context.WithCancel(t.Context())
+			r := httptest.NewRequestWithContext(ctx, http.MethodPost, "/x", broken{leave})
+			r.ProtoMinor = minor
+			var known error
+			s.forward(&plane{proxy: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				_, _ = io.ReadAll(r.Body) // it breaks off
+				known = r.Context().Err()
+			})}, httptest.NewRecorder(), r)
+			if known == nil {
+				t.Fatalf("over HTTP/1.%d the client is there still", minor)
+			}
+		}
+	}
+}
+
+// TestAdminAnswersBeforeItStops has one ask while it is told to.
+func TestAdminAnswersBeforeItStops(t *testing.T) {
+	t.Parallel()
+	entered, stopping := make(chan bool), make(chan bool)
+	admin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(entered)
+		select {
+		case <-stopping:
+		case <-r.Context().Done():
+		}
+		reply(w, http.StatusConflict, "it was deleted")
+	}))
+	defer admin.Close()
+	admin.Config.RegisterOnShutdown(func() { close(stopping) })
+	closed := make(chan error)
+	go func() {
+		<-entered
+		closed <- closeAdmin(t.Context(), admin.Config)
+	}()
+	answer, err := http.Get(admin.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if err := <-closed; err != nil || answer.StatusCode != http.StatusConflict {
+		t.Errorf("%d, closed with %v", answer.StatusCode, err)
+	}
+}

@@ -78,8 +78,12 @@ func (s *server) drained(p *plane) bool {
 
 // pass sends a request to the upstream, within the limits.
 func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
-	passing := s.passing.Add(1)
-	defer s.passing.Add(-1)
+	passing, goesOn := s.passing.Add(1), false
+	defer func() {
+		if !goesOn {
+			s.passing.Add(-1)
+		}
+	}()
 	switch {
 	case !plainPath(r.URL.Path):
 		refuse(w, http.StatusBadRequest, "bad_path", "the path must start with a slash and have no . or .. in it")
@@ -101,7 +105,7 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 			// hit, so that the client reads the refusal before the connection ends.
 			r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
 		}
-		s.forward(p, w, r)
+		goesOn = s.forward(p, w, r)
 	}
 }
 

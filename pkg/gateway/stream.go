@@ -45,8 +45,13 @@ func detach(res *http.Response) {
 	res.Header.Set("Connection", "close")
 }
 
-// forward has the proxy serve a request, and carries on with its stream.
-func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) {
+// forward has the proxy serve a request, and carries on with its stream; then it
+// gives true, and the request counts as passing until that has ended.
+func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) (goesOn bool) {
+	if r.ProtoMajor != 1 || r.ProtoMinor != 1 {
+		p.proxy.ServeHTTP(w, r)
+		return false
+	}
 	// The request to the upstream ends with the client's, until it is taken over.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
 	outlive := context.AfterFunc(r.Context(), cancel)
@@ -58,17 +63,18 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) {
 		}
 	}()
 	out := r.WithContext(context.WithValue(ctx, answerKey{}, a))
-	if r.ProtoMajor == 1 && r.ProtoMinor == 1 {
-		if r.ContentLength == 0 {
-			a.asked.Store(true)
-		} else {
-			out.Body = &watched{r.Body, a}
-		}
+	a.asked.Store(r.ContentLength == 0)
+	if r.ContentLength != 0 {
+		out.Body = &watched{r.Body, a, func() {
+			if r.Context().Err() != nil {
+				cancel()
+			}
+		}}
 	}
 	lent := &loan{w}
 	p.proxy.ServeHTTP(lent, out)
 	if a.res == nil {
-		return
+		return false
 	}
 	lent.ResponseWriter = nil
 	conn, err := takeOver(w)
@@ -81,7 +87,6 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // its head is out, so no other answer can be given
 	}
 	s.inFlight.Add(1)
-	s.passing.Add(1)
 	go func() {
 		defer s.inFlight.Add(-1)
 		defer s.passing.Add(-1)
@@ -90,6 +95,7 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) {
 			s.log.DebugContext(ctx, "stream broken off", "error", err.Error())
 		}
 	}()
+	return true
 }
 
 // A loan is a writer that is taken back from the proxy, whose traces would keep
@@ -155,17 +161,21 @@ func copyChunks(conn net.Conn, a *answer) error {
 	}
 }
 
-// A watched body tells when it was read to its end.
+// A watched body tells when it was read to its end, or cannot be.
 type watched struct {
 	io.ReadCloser
 	answer *answer
+	broken func() // returns before the proxy learns of it
 }
 
 // Read implements [io.Reader].
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, io.EOF):
 		w.answer.asked.Store(true)
+	case err != nil:
+		w.broken()
 	}
 	return n, err
 }
