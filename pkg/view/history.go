@@ -27,26 +27,31 @@ func History(w io.Writer, entries []Entry, s Style) error {
 		p.flow(0, text("Nothing has happened here."))
 	}
 	for _, e := range entries {
-		what := e.Event
-		if e.Number > 0 {
-			what += " set " + strconv.Itoa(e.Number)
-		}
-		line := []span{{text: s.date(e.Time) + "  ", tone: dim, solid: true}, {text: padded(what, 16), tone: eventTone(e.Event), solid: true}}
-		if e.Address != "" {
-			line = append(line, span{text: " " + e.Address, tone: bold})
-		}
-		if e.By != "" {
-			line = append(line, text(" by "+e.By))
-		}
-		if e.Commit != "" {
-			line = append(line, span{text: " at " + cut7(e.Commit), tone: dim})
-		}
-		if e.Text != "" {
-			line = append(line, text(" "+e.Text))
-		}
-		p.flow(0, line...)
+		p.flow(0, entry(e, s.date(e.Time))...)
 	}
 	return p.to(w)
+}
+
+// entry words one line of a history.
+func entry(e Entry, when string) []span {
+	what := e.Event
+	if e.Number > 0 {
+		what += " set " + strconv.Itoa(e.Number)
+	}
+	line := []span{{text: when + "  ", tone: dim, solid: true}, {text: padded(what, 16), tone: eventTone(e.Event), solid: true}}
+	if e.Address != "" {
+		line = append(line, span{text: " " + e.Address, tone: bold})
+	}
+	if e.By != "" {
+		line = append(line, text(" by "+e.By))
+	}
+	if e.Commit != "" {
+		line = append(line, span{text: " at " + cut7(e.Commit), tone: dim})
+	}
+	if e.Text != "" {
+		line = append(line, text(" "+e.Text))
+	}
+	return line
 }
 
 func eventTone(event string) tone {

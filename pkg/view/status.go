@@ -238,10 +238,19 @@ func (p *page) tail(r plan.Report) {
 		}
 		p.flow(0, span{text: "converge " + p.ago(c.At) + ": " + converged(c.Exit), tone: t})
 	}
+	said := p.numbers(r.Offers)
+	if len(said) == 0 {
+		said = []span{text("No offers here")}
+	}
+	p.flow(0, append(said, text("."))...)
+}
+
+// numbers tells how many offers stand how, in the order in which they come.
+func (s Style) numbers(offers []plan.OfferStatus) []span {
 	n := map[string]int{}
 	var order []stand
-	for _, o := range r.Offers {
-		st := p.standing(o)
+	for _, o := range offers {
+		st := s.standing(o)
 		if st.symbol == "|" && st.word != "drained" {
 			st.word = "draining"
 		}
@@ -256,10 +265,7 @@ func (p *page) tail(r plan.Report) {
 		}
 		said = append(said, span{text: number(n[st.word]) + " " + st.word, tone: st.tone})
 	}
-	if len(said) == 0 {
-		said = []span{text("No offers here")}
-	}
-	p.flow(0, append(said, text("."))...)
+	return said
 }
 
 // unaccepted says that boot would restore nothing, and what to do about that.

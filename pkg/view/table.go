@@ -15,17 +15,22 @@ func (p *page) table(offers []plan.OfferStatus) {
 	}
 	rows := [][]span{heads("ADDRESS", "STATE", "READY", "GATEWAY", "PRICE")}
 	for _, o := range offers {
-		st := p.standing(o)
-		row := []span{text(name(o.Address, o.Key)), {text: st.symbol + " " + st.word, tone: st.tone},
-			text(ready(o)), text(p.running(o)), text(shortPrice(o.Offer))}
-		if st.tone == dim {
-			for i := range row {
-				row[i].tone = dim
-			}
-		}
-		rows = append(rows, row)
+		rows = append(rows, p.cells(o))
 	}
 	p.grid(rows)
+}
+
+// cells are the columns of an offer.
+func (s Style) cells(o plan.OfferStatus) []span {
+	st := s.standing(o)
+	row := []span{text(name(o.Address, o.Key)), {text: st.symbol + " " + st.word, tone: st.tone},
+		text(ready(o)), text(s.running(o)), text(shortPrice(o.Offer))}
+	if st.tone == dim {
+		for i := range row {
+			row[i].tone = dim
+		}
+	}
+	return row
 }
 
 func heads(names ...string) []span {
@@ -38,17 +43,7 @@ func heads(names ...string) []span {
 
 // grid writes rows of equal length as columns with two spaces between.
 func (p *page) grid(rows [][]span) {
-	wide := make([]int, len(rows[0]))
-	for _, row := range rows {
-		for i, cell := range row {
-			wide[i] = max(wide[i], length(cell))
-		}
-	}
-	const least = 16 // columns for the first cell
-	for len(wide) > 2 && total(wide[1:])+least+2 > p.width() {
-		wide = wide[:len(wide)-1]
-	}
-	wide[0] = min(wide[0], max(p.width()-total(wide[1:])-2, least))
+	wide := p.columns(rows)
 	for _, row := range rows {
 		row = slices.Clone(row[:len(wide)])
 		if length(row[0]) > wide[0] {
@@ -60,6 +55,23 @@ func (p *page) grid(rows [][]span) {
 		}
 		p.row(0, trimmed(row)...)
 	}
+}
+
+// columns gives the widths of as many columns as fit, two spaces between. The
+// first may be less wide than what it holds.
+func (p *page) columns(rows [][]span) []int {
+	wide := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			wide[i] = max(wide[i], length(cell))
+		}
+	}
+	const least = 16 // columns for the first cell
+	for len(wide) > 2 && total(wide[1:])+least+2 > p.width() {
+		wide = wide[:len(wide)-1]
+	}
+	wide[0] = min(wide[0], max(p.width()-total(wide[1:])-2, least))
+	return wide
 }
 
 // fill pads a cell behind its own text.
