@@ -115,7 +115,7 @@ func ensure(ctx context.Context, client dynamic.Interface, o *unstructured.Unstr
 func awaitServed(ctx context.Context, client dynamic.Interface, crd *unstructured.Unstructured) error {
 	group, _, _ := unstructured.NestedString(crd.Object, "spec", "group")
 	plural, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "plural")
-	served := client.Resource(schema.GroupVersionResource{Group: group, Version: "v1alpha1", Resource: plural})
+	served := client.Resource(schema.GroupVersionResource{Group: group, Version: version(crd), Resource: plural})
 	err := wait.PollUntilContextCancel(ctx, poll, true, func(ctx context.Context) (bool, error) {
 		live, err := client.Resource(resources[crd.GetKind()]).Get(ctx, crd.GetName(), metav1.GetOptions{})
 		if err != nil || !established(live) {
@@ -128,6 +128,18 @@ func awaitServed(ctx context.Context, client dynamic.Interface, crd *unstructure
 		return fmt.Errorf("%s is not served: %w", crd.GetName(), err)
 	}
 	return nil
+}
+
+// version is the one that a custom resource is served in.
+func version(crd *unstructured.Unstructured) string {
+	versions, _, _ := unstructured.NestedSlice(crd.Object, "spec", "versions")
+	for _, v := range versions {
+		if v, ok := v.(map[string]any); ok && v["served"] == true {
+			name, _ := v["name"].(string)
+			return name
+		}
+	}
+	return ""
 }
 
 func established(crd *unstructured.Unstructured) bool {
@@ -143,7 +155,7 @@ func established(crd *unstructured.Unstructured) bool {
 // CRDs is the manifests of the custom resources.
 func CRDs() ([]*unstructured.Unstructured, error) {
 	var all []*unstructured.Unstructured
-	names, err := fs.Glob(api.CRDs, "crds/*.yaml")
+	names, err := fs.Glob(api.CRDs, "*/*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the custom resources: %w", err)
 	}
