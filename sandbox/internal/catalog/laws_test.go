@@ -19,12 +19,12 @@ import (
 // they are listed.
 func drawOffers(t *rapid.T) []v1alpha1.ServiceOffer {
 	var out []v1alpha1.ServiceOffer
-	for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[ab]/[a-c]`), 0, 6, rapid.ID).Draw(t, "offers") {
+	for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[a-c]/[ab]`), 0, 6, rapid.ID).Draw(t, "offers") {
 		o := live(id[:1], id[2:])
-		o.Status.Conditions[0].Status = rapid.SampledFrom([]string{"True", "True", "False", "Unknown"}).Draw(t, "ready")
-		o.Spec.Listing = &v1alpha1.Listing{Weight: rapid.Int64Range(-1, 1).Draw(t, "weight")}
-		o.Spec.Payment.Price.PerRequest = rapid.SampledFrom([]string{"0.01", "0.02", "", "$1"}).Draw(t, "price")
-		if rapid.Bool().Draw(t, "draining") {
+		o.Status.Conditions[0].Status = rapid.SampledFrom([]string{"True", "True", "True", "True", "False", "Unknown"}).Draw(t, "ready")
+		o.Spec.Listing = &v1alpha1.Listing{Weight: rapid.SampledFrom([]int64{0, 0, 0, 1, -1}).Draw(t, "weight")}
+		o.Spec.Payment.Price.PerRequest = rapid.SampledFrom([]string{"0.01", "0.01", "0.02", "0.02", "", "$1"}).Draw(t, "price")
+		if rapid.IntRange(0, 3).Draw(t, "draining") == 0 {
 			o.Spec.DrainAt = &metav1.Time{Time: now.Add(time.Duration(rapid.IntRange(-90, 30).Draw(t, "since")) * time.Minute)}
 		}
 		out = append(out, o)
