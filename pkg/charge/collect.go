@@ -8,7 +8,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"time"
 
+	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
@@ -155,7 +157,7 @@ func (l *lent) settle() error {
 		return ctx.Err()
 	}
 	l.over = true
-	receipt, err := s.till.collectDebt(context.WithoutCancel(ctx), s.auth.Claim, s.lender(), s.request)
+	receipt, err := s.till.collectDebt(context.WithoutCancel(ctx), ledger.Debt{Entry: s.entry(time.Time{}), Facilitator: s.lender(), Request: s.request})
 	s.till.streams.leave(s.auth.Claim) // before CollectDebts is told: it leaves alone what a stream is for
 	switch {
 	case err != nil:
@@ -163,7 +165,6 @@ func (l *lent) settle() error {
 	case !receipt.Success:
 		return &declined{receipt}
 	default:
-		s.till.metrics.charged(s.route, s.way)
 		setReceipt(l.res.Trailer, receipt)
 	}
 	return nil

@@ -81,29 +81,30 @@ func (t *Till) collect(ctx context.Context, d ledger.Debt) error {
 	if time.Now().After(d.ValidBefore) {
 		return t.Ledger.Doubt(d.Claim, "", "its authorization ran out before it was known to be settled") // an earlier try may have been
 	}
-	_, err := t.collectDebt(ctx, d.Claim, d.Facilitator, d.Request)
+	_, err := t.collectDebt(ctx, d)
 	return err
 }
 
 // collectDebt settles a debt, and writes down how that went. An error means that
 // it is still owed. Where a nonce is used already, an earlier try has most
 // likely settled it; but nobody can tell whether that was ours.
-func (t *Till) collectDebt(ctx context.Context, c x402.Claim, facilitator string, r x402.Request) (x402.Settlement, error) {
-	f, err := t.facilitator(facilitator)
+func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement, error) {
+	f, err := t.facilitator(d.Facilitator)
 	if err != nil {
 		return x402.Settlement{}, err
 	}
-	got, err := f.Settle(ctx, r)
+	got, err := f.Settle(ctx, d.Request)
 	f.note(ctx, t.Log, err)
 	switch {
 	case err != nil:
 		return got, err
 	case got.Success:
-		return got, t.Ledger.Settle(c, got.Transaction)
+		t.metrics.charged(owedLabels(d.Entry))
+		return got, t.Ledger.Settle(d.Claim, got.Transaction)
 	case strings.Contains(got.Reason, "nonce"):
-		return got, t.Ledger.Doubt(c, got.Transaction, got.Reason)
+		return got, t.Ledger.Doubt(d.Claim, got.Transaction, got.Reason)
 	}
-	return got, t.Ledger.Fail(c, got.Reason)
+	return got, t.Ledger.Fail(d.Claim, got.Reason)
 }
 
 // streams knows what is being served on credit.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/offer"
 )
 
@@ -53,6 +54,13 @@ func (r *route) labelled(w way) []string {
 	return []string{r.seat.Key.Namespace, r.seat.Key.Name, w.quote.Requirements().Network, w.Token.Symbol}
 }
 
+// owedLabels are what a debt counts for, whose route may be of a table that is
+// gone.
+func owedLabels(e ledger.Entry) []string {
+	n, _ := offer.LookupNetwork(e.Network) // it was sold by this name
+	return []string{e.Key.Namespace, e.Key.Name, n.CAIP2, e.Symbol}
+}
+
 // failed counts a payment that was not taken. The way that it meant is not
 // always known, so it counts for the first.
 func (m *metrics) failed(r *route, reason string) {
@@ -67,10 +75,9 @@ func (m *metrics) failed(r *route, reason string) {
 }
 
 // charged counts a request that was served and settled.
-func (m *metrics) charged(r *route, w way) {
-	l := r.labelled(w)
-	m.charges.WithLabelValues(l...).Inc()
-	m.last.WithLabelValues(l...).SetToCurrentTime()
+func (m *metrics) charged(labels []string) {
+	m.charges.WithLabelValues(labels...).Inc()
+	m.last.WithLabelValues(labels...).SetToCurrentTime()
 }
 
 // forget drops the series of an offer.

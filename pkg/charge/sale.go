@@ -39,7 +39,7 @@ type sale struct {
 func (s *sale) entry(now time.Time) ledger.Entry {
 	return ledger.Entry{
 		Claim: s.auth.Claim, At: now, ValidBefore: s.auth.ValidBefore,
-		Address: s.route.seat.Address, Route: s.route.text,
+		Key: s.route.seat.Key, Address: s.route.seat.Address, Route: s.route.text,
 		Network: s.way.Network, Symbol: s.way.Token.Symbol, Asset: s.way.Token.Address, Decimals: s.way.Token.Decimals,
 		Amount: s.way.quote.Requirements().Amount, PayTo: s.way.PayTo,
 	}
@@ -102,7 +102,7 @@ func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
 		}
 		// The money has moved: what cannot be written down is served all the same.
 		s.finish(ctx, s.till.Ledger.Settle(s.auth.Claim, got.Transaction))
-		s.till.metrics.charged(s.route, s.way)
+		s.till.metrics.charged(s.route.labelled(s.way))
 		return got, nil
 	}
 	s.why = "no facilitator could be reached"

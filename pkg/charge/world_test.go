@@ -184,6 +184,27 @@ func (w *world) states() map[ledger.State]int {
 	return out
 }
 
+// counts gives the metrics of the till, by name and the values of the labels in
+// the order of their names.
+func (w *world) counts() map[string]float64 {
+	w.t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	out := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := strings.TrimPrefix(f.GetName(), "obol_x402_verifier_")
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			out[name] = m.GetCounter().GetValue()
+		}
+	}
+	return out
+}
+
 // sign makes a payment of version 2 that pays terms, by a key of its own;
 // change may alter what is signed.
 func sign(t *testing.T, terms x402.Requirements, change func(map[string]string)) string {

@@ -64,6 +64,7 @@ func claim(n uint64) x402.Claim {
 func entry(n uint64, at time.Time) ledger.Entry {
 	return ledger.Entry{
 		Claim: claim(n), At: at, ValidBefore: at.Add(5 * time.Minute).Truncate(time.Second),
+		Key:     offer.Key{Type: offer.HTTP, Namespace: "default", Name: "notes-eu"},
 		Address: offer.Address{Type: offer.HTTP, Label: "notes", Key: "eu", Keyed: true}, Route: "/notes/*", Network: "base-sepolia", Symbol: "USDC",
 		Asset: "0x036CbD53842c5426634e7929541eC2318f3dCF7e", Decimals: 6, Amount: "10000", PayTo: "0x52908400098527886E0F7030069857D2E4169EE7",
 	}

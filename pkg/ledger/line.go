@@ -31,6 +31,7 @@ type record struct {
 // terms are what only open payments need.
 type terms struct {
 	Claimed  time.Time     `json:"claimed_at"`
+	Key      offer.Key     `json:"key"`
 	Address  offer.Address `json:"offer"`
 	Route    string        `json:"route"`
 	Network  string        `json:"network"`
@@ -43,7 +44,7 @@ type terms struct {
 
 func recordOf(e Entry) record {
 	return record{State: Claimed, Payment: payment(e.Claim), ValidBefore: plain(e.ValidBefore), Terms: &terms{
-		Claimed: plain(e.At), Address: e.Address, Route: e.Route, Network: e.Network, Symbol: e.Symbol, Asset: e.Asset,
+		Claimed: plain(e.At), Key: e.Key, Address: e.Address, Route: e.Route, Network: e.Network, Symbol: e.Symbol, Asset: e.Asset,
 		Decimals: e.Decimals, Amount: e.Amount, PayTo: e.PayTo,
 	}}
 }
@@ -52,7 +53,7 @@ func recordOf(e Entry) record {
 func (r record) entry() Entry {
 	t := r.Terms
 	return Entry{
-		Claim: x402.Claim(r.Payment), At: t.Claimed, ValidBefore: r.ValidBefore, Address: t.Address, Route: t.Route,
+		Claim: x402.Claim(r.Payment), At: t.Claimed, ValidBefore: r.ValidBefore, Key: t.Key, Address: t.Address, Route: t.Route,
 		Network: t.Network, Symbol: t.Symbol, Asset: t.Asset, Decimals: t.Decimals, Amount: t.Amount, PayTo: t.PayTo,
 	}
 }

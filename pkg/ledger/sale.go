@@ -13,6 +13,7 @@ type Entry struct {
 	Claim       x402.Claim
 	At          time.Time // when it was claimed: the present, for this ledger
 	ValidBefore time.Time // when nobody can settle it any more
+	Key         offer.Key // of the offer
 	Address     offer.Address
 	Route       string // the pattern that set the price
 	Network     string // a name of offer.Networks

@@ -58,9 +58,9 @@ func TestLinesCanBeRead(t *testing.T) {
 	const payment = "84532/0x0100000000000000000000000000000000000000/0x0200000000000000000000000000000000000000/0x0000000000000000000000000000000000000000000000000000000000000001"
 	want := []string{
 		`{"ledger":1,"begun":"2026-11-03T10:00:00.123456789Z","carried":0,"crc":"ebdf1167"}`,
-		`{"records":[{"state":"claimed","payment":"` + payment + `","terms":{"claimed_at":"2026-11-03T10:00:00.123456789Z","offer":"http.notes[\"eu\"]",` +
+		`{"records":[{"state":"claimed","payment":"` + payment + `","terms":{"claimed_at":"2026-11-03T10:00:00.123456789Z","key":{"type":"http","namespace":"default","name":"notes-eu"},"offer":"http.notes[\"eu\"]",` +
 			`"route":"/notes/*","network":"base-sepolia","token":"USDC","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e","decimals":6,"amount":"10000",` +
-			`"pay_to":"0x52908400098527886E0F7030069857D2E4169EE7"},"valid_before":"2026-11-03T10:05:00Z"}],"crc":"bd3efbc5"}`,
+			`"pay_to":"0x52908400098527886E0F7030069857D2E4169EE7"},"valid_before":"2026-11-03T10:05:00Z"}],"crc":"574b7a1d"}`,
 		`{"records":[{"state":"owed","payment":"` + payment + `","facilitator":"https://pay.example","request":"eyJ4NDAyVmVyc2lvbiI6Mn0="}],"crc":"a6c36a1f"}`,
 	}
 	if diff := cmp.Diff(want, strings.Split(strings.TrimSpace(string(data)), "\n")); diff != "" {
