@@ -27,18 +27,18 @@ func History(w io.Writer, entries []Entry, s Style) error {
 		p.flow(0, text("Nothing has happened here."))
 	}
 	for _, e := range entries {
-		p.flow(0, entry(e, s.date(e.Time))...)
+		p.flow(0, entry(e, s.date(e.Time), 16)...)
 	}
 	return p.to(w)
 }
 
-// entry words one line of a history.
-func entry(e Entry, when string) []span {
+// entry words one line of a history; wide is the columns for what happened.
+func entry(e Entry, when string, wide int) []span {
 	what := e.Event
 	if e.Number > 0 {
 		what += " set " + strconv.Itoa(e.Number)
 	}
-	line := []span{{text: when + "  ", tone: dim, solid: true}, {text: padded(what, 16), tone: eventTone(e.Event), solid: true}}
+	line := []span{{text: when + "  ", tone: dim, solid: true}, {text: padded(what, wide), tone: eventTone(e.Event), solid: true}}
 	if e.Address != "" {
 		line = append(line, span{text: " " + e.Address, tone: bold})
 	}

@@ -228,21 +228,37 @@ func (p *page) drifts(offers []plan.OfferStatus, decisions []plan.Change) {
 // tail writes when the site last booted and converged, and the numbers.
 func (p *page) tail(r plan.Report) {
 	p.blank()
-	if !r.LastBoot.IsZero() {
-		p.flow(0, span{text: "booted " + p.ago(r.LastBoot), tone: dim})
+	if said := p.booted(r); len(said) > 0 {
+		p.flow(0, said...)
 	}
-	if c := r.LastConverge; !c.At.IsZero() {
-		t := dim
-		if c.Exit != 0 {
-			t = care
-		}
-		p.flow(0, span{text: "converge " + p.ago(c.At) + ": " + converged(c.Exit), tone: t})
+	if said := p.lastRun(r); len(said) > 0 {
+		p.flow(0, said...)
 	}
 	said := p.numbers(r.Offers)
 	if len(said) == 0 {
 		said = []span{text("No offers here")}
 	}
 	p.flow(0, append(said, text("."))...)
+}
+
+// booted words when this host booted, if that is known.
+func (s Style) booted(r plan.Report) []span {
+	if r.LastBoot.IsZero() {
+		return nil
+	}
+	return []span{{text: "booted " + s.ago(r.LastBoot), tone: dim}}
+}
+
+// lastRun words how the site last converged, if it did.
+func (s Style) lastRun(r plan.Report) []span {
+	c := r.LastConverge
+	switch {
+	case c.At.IsZero():
+		return nil
+	case c.Exit != 0:
+		return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c.Exit), tone: care}}
+	}
+	return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c.Exit), tone: dim}}
 }
 
 // numbers tells how many offers stand how, in the order in which they come.

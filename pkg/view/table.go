@@ -57,8 +57,8 @@ func (p *page) grid(rows [][]span) {
 	}
 }
 
-// columns gives the widths of as many columns as fit, two spaces between. The
-// first may be less wide than what it holds.
+// columns gives the widths of as many columns as fit. The first may be less wide
+// than what it holds.
 func (p *page) columns(rows [][]span) []int {
 	wide := make([]int, len(rows[0]))
 	for _, row := range rows {
