@@ -370,7 +370,7 @@ func drawOffers(t *rapid.T, n int) []offer.Offer {
 		}
 		o.Listing.Weight = rapid.Int64Range(0, 1).Draw(t, "weight")
 		if rapid.IntRange(0, 5).Draw(t, "drained") == 0 {
-			o.Drain = &offer.DrainDecl{Grace: time.Hour}
+			o.Drain = &offer.DrainDecl{Grace: rapid.SampledFrom([]time.Duration{time.Hour, 2 * time.Hour}).Draw(t, "grace")}
 		}
 		out = append(out, o)
 	}
