@@ -10,14 +10,20 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
+	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 )
+
+// probeTime is how long an answer may take, to its last byte.
+const probeTime = 10 * time.Second
 
 func probeCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "probe", Usage: "ask each public URL without paying, as a buyer would", ArgsUsage: "[ADDRESS]…",
 		Description: "Each paid route has to answer 402 with the terms that were accepted; with -f, or where nothing is accepted, with those of the offers file. " +
 			"A standalone gateway has to list the same terms at /.well-known/x402. What is drained or deleted may answer anything but a 402 or what is for sale. " +
+			"Of a cluster the catalog (/api/services.json), /openapi.json, /.well-known/x402 and, where an offer asks for registration, /.well-known/agent-registration.json have to tell the same of our offers. " +
 			"Free routes are not asked, redirects are not followed, and no proxy is used.\n\n" +
 			"Examples:\n   obolctl probe\n   obolctl probe inference.qwen http.weather\n   obolctl probe -q || notify-send 'buyers see something else'\n\n" +
 			"Exit codes: 0 all is as agreed; 3 something is not; 1 something could not be asked.",
@@ -61,7 +67,10 @@ func (w *workspace) probe(ctx context.Context, addresses []string) error {
 			return err
 		}
 	}
-	r.Offers = askOffers(ctx, in, offers)
+	client := public.New(probeTime)
+	defer client.Close()
+	r.Offers = askOffers(ctx, client, in, offers)
+	r.Cluster = askCluster(ctx, client, in, offers)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -103,9 +112,9 @@ func (w *workspace) among(set *plan.Set, addresses []string) ([]offer.Offer, err
 }
 
 // askOffers asks about offers, all at once.
-func askOffers(ctx context.Context, in plan.Input, offers []offer.Offer) []view.ProbedOffer {
+func askOffers(ctx context.Context, client *public.Client, in plan.Input, offers []offer.Offer) []view.ProbedOffer {
 	out := make([]view.ProbedOffer, len(offers))
-	var all []inquiry
+	var all []public.Inquiry
 	for i, o := range offers {
 		out[i] = view.ProbedOffer{Key: o.Key(), Address: o.Address, Stopped: stopped(in, o.Key())}
 		base := o.PublicURL(in.World.Cluster.PublicURL)
@@ -113,16 +122,49 @@ func askOffers(ctx context.Context, in plan.Input, offers []offer.Offer) []view.
 			out[i].Why = unknownURL(in)
 			continue
 		}
-		var own []inquiry
-		own, out[i].Notes = inquiriesOf(o, base, out[i].Stopped != "")
-		out[i].URLs = make([]view.ProbedURL, len(own))
+		var own []public.Inquiry
+		own, out[i].Notes = public.Of(o, base, out[i].Stopped != "")
+		out[i].URLs = make([]public.Answer, len(own))
 		all = append(all, own...)
 	}
-	answers := askAll(ctx, newProber(probeTime), all)
+	answers := client.Ask(ctx, all)
 	for i := range out {
 		answers = answers[copy(out[i].URLs, answers):]
 	}
 	return out
+}
+
+// askCluster asks the cluster for its catalog and the documents that tell of
+// the offers which buyers reach there.
+func askCluster(ctx context.Context, client *public.Client, in plan.Input, offers []offer.Offer) []public.Answer {
+	base := in.World.Cluster.PublicURL
+	var sold []public.Sold
+	for _, o := range offers {
+		if o.InCluster() {
+			sold = append(sold, soldOf(in, o))
+		}
+	}
+	if base == "" || sold == nil {
+		return nil
+	}
+	return client.Ask(ctx, public.Documents(base, sold))
+}
+
+// soldOf says how an offer of the cluster should be seen from outside.
+func soldOf(in plan.Input, o offer.Offer) public.Sold {
+	s := public.Sold{Offer: o, URL: o.PublicURL(in.World.Cluster.PublicURL), Stopped: stopped(in, o.Key()) != ""}
+	if d, drains := in.Memory.Marks.Drain(o.Key()); drains {
+		s.Ends = d.EndsAt()
+	}
+	if obj := in.World.Seen[offerID(o.Key())].Object; obj != nil {
+		_, s.Sellable = plan.Sellable(obj, in.Now)
+	}
+	return s
+}
+
+// offerID is the ServiceOffer of an offer.
+func offerID(k offer.Key) resource.ID {
+	return resource.ID{Kind: resource.ServiceOffer, Namespace: k.Namespace, Name: k.Name}
 }
 
 // stopped says why an offer must not sell; empty when it may. One that is being
@@ -149,15 +191,16 @@ func unknownURL(in plan.Input) string {
 
 // probeExit judges what was answered.
 func probeExit(r view.Probe) error {
-	unknown := false
+	unknown, answers := false, slices.Clone(r.Cluster)
 	for _, o := range r.Offers {
 		unknown = unknown || o.Why != ""
-		for _, u := range o.URLs {
-			if u.Verdict == view.Mismatch {
-				return exitError{code: exitDrift}
-			}
-			unknown = unknown || u.Verdict == view.Unknown
+		answers = append(answers, o.URLs...)
+	}
+	for _, a := range answers {
+		if a.Verdict == public.Mismatch {
+			return exitError{code: exitDrift}
 		}
+		unknown = unknown || a.Verdict == public.Unknown
 	}
 	if unknown {
 		return exitError{code: exitFailed}

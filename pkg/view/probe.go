@@ -6,7 +6,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
-	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/public"
 )
 
 // A Probe is what the public URLs of offers answered to somebody who did not
@@ -16,57 +16,18 @@ type Probe struct {
 	Accepted *plan.Accepted // what the answers were compared with; nil: the file of Source
 	Source   plan.Source
 	Offers   []ProbedOffer
+	Cluster  []public.Answer // of the catalog and the documents that tell of all offers
 }
 
 // A ProbedOffer is what was asked for one offer.
 type ProbedOffer struct {
 	Key     offer.Key
 	Address offer.Address
-	Stopped string      // drained or deleted, so that it must not sell; empty: it should
-	Why     string      // for people: nothing could be asked; empty: it could, or there was nothing to ask
-	Notes   []string    // for people: what was not asked
-	URLs    []ProbedURL // in order
+	Stopped string          // drained or deleted, so that it must not sell; empty: it should
+	Why     string          // for people: nothing could be asked; empty: it could, or there was nothing to ask
+	Notes   []string        // for people: what was not asked
+	URLs    []public.Answer // in order
 }
-
-// A ProbedURL is what one URL answered.
-type ProbedURL struct {
-	Method, URL string
-	Expects     Expectation
-	Verdict     Verdict
-	Status      int                   // 0: there was no answer
-	Terms       any                   // the ways to pay of a 402, as version 2 writes them in JSON; nil: none could be read
-	Differences []resource.Difference // declared before, answered after
-	Why         string                // for people: more of what is wrong
-	Notes       []string              // for people: what was not compared
-}
-
-// An Expectation is what a URL has to answer.
-type Expectation string
-
-// The expectations.
-const (
-	Expect402    Expectation = "402"      // with the terms that were agreed
-	ExpectNoSale Expectation = "no sale"  // neither a 402 nor what is for sale
-	ExpectList   Expectation = "document" // that lists what is sold
-)
-
-// A Verdict says whether a URL answers as it has to. The zero Verdict is
-// that this is not known: it could not be asked, or what it answered is nobody's
-// terms.
-type Verdict uint8
-
-// The verdicts.
-const (
-	Unknown Verdict = iota
-	Match
-	Mismatch
-)
-
-// String gives the verdict as scripts know it.
-func (v Verdict) String() string { return [...]string{"unknown", "match", "mismatch"}[v] }
-
-// MarshalText gives what String does.
-func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
 
 // ProbeText writes what was asked and answered: a line for each URL, with what
 // is wrong below it. Quiet leaves out what is right, and writes nothing when
@@ -76,16 +37,17 @@ func ProbeText(w io.Writer, r Probe, s Style) error {
 	if !s.Quiet {
 		p.whence(r.Site, p.against(r))
 	}
-	said := map[Verdict]int{}
+	said := map[public.Verdict]int{}
 	for _, o := range r.Offers {
 		p.probed(o, r.stood())
 		for _, u := range o.URLs {
 			said[u.Verdict]++
 		}
 		if o.Why != "" {
-			said[Unknown]++
+			said[public.Unknown]++
 		}
 	}
+	p.documents(r, said)
 	if !s.Quiet {
 		p.tally(said)
 	}
@@ -117,7 +79,7 @@ func (r Probe) stood() string {
 func (p *page) probed(o ProbedOffer, stood string) {
 	wrong := o.Why != ""
 	for _, u := range o.URLs {
-		wrong = wrong || u.Verdict != Match
+		wrong = wrong || u.Verdict != public.Match
 	}
 	if p.Quiet && !wrong {
 		return
@@ -127,7 +89,7 @@ func (p *page) probed(o ProbedOffer, stood string) {
 	}
 	p.flow(0, span{text: name(o.Address, o.Key), tone: bold, solid: true}, text(" "), span{text: paren(o.Stopped), tone: care})
 	for _, u := range o.URLs {
-		if !p.Quiet || u.Verdict != Match {
+		if !p.Quiet || u.Verdict != public.Match {
 			p.answer(u, stood)
 		}
 	}
@@ -144,14 +106,38 @@ func (p *page) probed(o ProbedOffer, stood string) {
 	}
 }
 
+// documents writes what the cluster itself was asked.
+func (p *page) documents(r Probe, said map[public.Verdict]int) {
+	wrong := false
+	for _, u := range r.Cluster {
+		said[u.Verdict]++
+		wrong = wrong || u.Verdict != public.Match
+	}
+	if len(r.Cluster) == 0 || p.Quiet && !wrong {
+		return
+	}
+	if !p.Quiet {
+		p.blank()
+	}
+	p.flow(0, span{text: "catalog and documents", tone: bold})
+	for _, u := range r.Cluster {
+		if !p.Quiet || u.Verdict != public.Match {
+			p.answer(u, r.stood())
+		}
+	}
+	if wrong {
+		p.next(2, "obolctl status")
+	}
+}
+
 // answer writes one URL: how it answers, and in what that is not right.
-func (p *page) answer(u ProbedURL, stood string) {
+func (p *page) answer(u public.Answer, stood string) {
 	mark := [...]span{
-		Unknown:  {text: "? ", tone: care},
-		Match:    {text: "✓ ", tone: good},
-		Mismatch: {text: "✗ ", tone: bad},
+		public.Unknown:  {text: "? ", tone: care},
+		public.Match:    {text: "✓ ", tone: good},
+		public.Mismatch: {text: "✗ ", tone: bad},
 	}[u.Verdict]
-	mark.text += u.headline(stood)
+	mark.text += headline(u, stood)
 	where := u.URL
 	if u.Method != "GET" {
 		where = u.Method + " " + where
@@ -174,24 +160,24 @@ func (p *page) answer(u ProbedURL, stood string) {
 }
 
 // headline words how a URL answers, in few words.
-func (u ProbedURL) headline(stood string) string {
+func headline(u public.Answer, stood string) string {
 	status := strconv.Itoa(u.Status)
 	switch {
 	case u.Status == 0:
 		return "no answer"
-	case u.Verdict == Unknown:
+	case u.Verdict == public.Unknown:
 		return "no terms, " + status
-	case u.Expects == ExpectList && u.Verdict == Match:
+	case lists(u) && u.Verdict == public.Match:
 		return "lists what is sold, as " + stood
-	case u.Expects == ExpectList:
+	case lists(u):
 		return "does not list what is sold, " + status
-	case u.Expects == ExpectNoSale && u.Verdict == Match:
+	case u.Expects == public.ExpectNoSale && u.Verdict == public.Match:
 		return "does not sell, " + status
-	case u.Verdict == Match:
+	case u.Verdict == public.Match:
 		return status + " as " + stood
 	case u.Status/100 == 2:
 		return "SOLD FOR FREE, " + status + " without payment"
-	case u.Expects == ExpectNoSale:
+	case u.Expects == public.ExpectNoSale:
 		return "still sells, " + status
 	case u.Status == 402:
 		return "402, not as " + stood
@@ -199,16 +185,21 @@ func (u ProbedURL) headline(stood string) string {
 	return status + ", and no 402"
 }
 
+// lists reports whether the answer was to be a list of what is sold.
+func lists(u public.Answer) bool {
+	return u.Expects == public.ExpectList || u.Expects == public.ExpectCatalog
+}
+
 // tally writes the numbers last.
-func (p *page) tally(said map[Verdict]int) {
+func (p *page) tally(said map[public.Verdict]int) {
 	p.blank()
-	right := span{text: number(said[Match]) + " right", tone: good}
-	wrong := span{text: number(said[Mismatch]) + " wrong"}
-	unknown := span{text: number(said[Unknown]) + " not known"}
-	if said[Mismatch] > 0 {
+	right := span{text: number(said[public.Match]) + " right", tone: good}
+	wrong := span{text: number(said[public.Mismatch]) + " wrong"}
+	unknown := span{text: number(said[public.Unknown]) + " not known"}
+	if said[public.Mismatch] > 0 {
 		wrong.tone = bad
 	}
-	if said[Unknown] > 0 {
+	if said[public.Unknown] > 0 {
 		unknown.tone = care
 	}
 	p.flow(0, right, text(", "), wrong, text(", "), unknown, text("."))
@@ -216,17 +207,14 @@ func (p *page) tally(said map[Verdict]int) {
 
 // ProbeJSON writes what was asked and answered as one JSON document.
 func ProbeJSON(w io.Writer, r Probe) error {
-	doc := probeDoc{FormatVersion: formatVersion, Site: r.Site, Source: sourceOf(r.Source), Offers: []probedOfferDoc{}}
+	doc := probeDoc{FormatVersion: formatVersion, Site: r.Site, Source: sourceOf(r.Source), Offers: []probedOfferDoc{}, Cluster: answersOf(r.Cluster)}
 	if a := r.Accepted; a != nil {
 		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
 	}
 	for _, o := range r.Offers {
 		one := probedOfferDoc{
 			Address: name(o.Address, o.Key), Type: string(o.Key.Type), Namespace: o.Key.Namespace, Name: o.Key.Name,
-			Stopped: orNull(o.Stopped), Why: orNull(o.Why), Notes: list(o.Notes), URLs: []probedURLDoc{},
-		}
-		for _, u := range o.URLs {
-			one.URLs = append(one.URLs, probedURLOf(u))
+			Stopped: orNull(o.Stopped), Why: orNull(o.Why), Notes: list(o.Notes), URLs: answersOf(o.URLs),
 		}
 		doc.Offers = append(doc.Offers, one)
 	}
@@ -239,6 +227,7 @@ type probeDoc struct {
 	Accepted      *acceptedDoc     `json:"accepted"` // null: compared with the file of source
 	Source        sourceDoc        `json:"source"`
 	Offers        []probedOfferDoc `json:"offers"`
+	Cluster       []probedURLDoc   `json:"cluster"` // of the catalog and the documents that tell of all offers
 }
 
 type probedOfferDoc struct {
@@ -253,15 +242,15 @@ type probedOfferDoc struct {
 }
 
 type probedURLDoc struct {
-	Method      string          `json:"method"`
-	URL         string          `json:"url"`
-	Expects     Expectation     `json:"expects"`
-	Verdict     Verdict         `json:"verdict"`
-	Status      *int            `json:"status"`
-	Terms       any             `json:"terms"`
-	Differences []probedDiffDoc `json:"differences"`
-	Why         *string         `json:"why"`
-	Notes       []string        `json:"notes"`
+	Method      string             `json:"method"`
+	URL         string             `json:"url"`
+	Expects     public.Expectation `json:"expects"`
+	Verdict     public.Verdict     `json:"verdict"`
+	Status      *int               `json:"status"`
+	Terms       any                `json:"terms"`
+	Differences []probedDiffDoc    `json:"differences"`
+	Why         *string            `json:"why"`
+	Notes       []string           `json:"notes"`
 }
 
 type probedDiffDoc struct {
@@ -270,7 +259,15 @@ type probedDiffDoc struct {
 	Answered any    `json:"answered"`
 }
 
-func probedURLOf(u ProbedURL) probedURLDoc {
+func answersOf(answers []public.Answer) []probedURLDoc {
+	out := []probedURLDoc{}
+	for _, u := range answers {
+		out = append(out, probedURLOf(u))
+	}
+	return out
+}
+
+func probedURLOf(u public.Answer) probedURLDoc {
 	doc := probedURLDoc{
 		Method: u.Method, URL: u.URL, Expects: u.Expects, Verdict: u.Verdict, Terms: u.Terms,
 		Differences: []probedDiffDoc{}, Why: orNull(u.Why), Notes: list(u.Notes),

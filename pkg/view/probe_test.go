@@ -9,6 +9,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 	"golang.org/x/tools/txtar"
@@ -17,17 +18,17 @@ import (
 
 const terms = `[{"scheme":"exact","network":"eip155:84532","amount":"10000"}]`
 
-func probed(o *offer.Offer, urls ...view.ProbedURL) view.ProbedOffer {
+func probed(o *offer.Offer, urls ...public.Answer) view.ProbedOffer {
 	return view.ProbedOffer{Key: o.Key(), Address: o.Address, URLs: urls}
 }
 
-func answered(url string, v view.Verdict, status int, d ...resource.Difference) view.ProbedURL {
-	return view.ProbedURL{Method: "GET", URL: url, Expects: view.Expect402, Verdict: v, Status: status, Differences: d}
+func answered(url string, v public.Verdict, status int, d ...resource.Difference) public.Answer {
+	return public.Answer{Method: "GET", URL: url, Expects: public.Expect402, Verdict: v, Status: status, Differences: d}
 }
 
 // listing is an answer of the list of what is sold.
-func listing(u view.ProbedURL) view.ProbedURL {
-	u.URL, u.Expects = "https://notes.example.org/.well-known/x402", view.ExpectList
+func listing(u public.Answer) public.Answer {
+	u.URL, u.Expects = "https://notes.example.org/.well-known/x402", public.ExpectList
 	return u
 }
 
@@ -36,38 +37,48 @@ func probes() map[string]view.Probe {
 	const base, shop = "https://notes.example.org", "https://shop.example.org/services/"
 	qwen, eu, us := inference("qwen", 31), weather("eu"), weather("us")
 	accepted := &plan.Accepted{Number: 7, At: ago(2 * 24 * 60 * 60 * 1e9), Set: plan.Set{Source: plan.Source{Path: "/srv/offers.hcl", GitCommit: "3f2a9c1d5e6b7a8c"}}}
-	post := answered(shop+"qwen/v1/chat/completions", view.Match, 402)
+	post := answered(shop+"qwen/v1/chat/completions", public.Match, 402)
 	post.Method, post.Notes = "POST", []string{"accepts[0].amount is not compared: 1 USDC per hour is charged as the stack decides"}
 	post.Terms = json.RawMessage(terms)
 
-	down := answered(shop+"weather-us", view.Unknown, 503)
+	down := answered(shop+"weather-us", public.Unknown, 503)
 	down.Why = "this gateway is about to stop"
-	gone := answered(shop+"weather-us/a-path-that-is-so-long/that-it-does-not-fit/on-one-line/with-anything", view.Unknown, 0)
+	gone := answered(shop+"weather-us/a-path-that-is-so-long/that-it-does-not-fit/on-one-line/with-anything", public.Unknown, 0)
 	gone.Why = "dial tcp 127.0.0.1:8402: connect: connection refused"
-	moved := answered(shop+"weather-us/old", view.Mismatch, 301)
+	moved := answered(shop+"weather-us/old", public.Mismatch, 301)
 	moved.Why = "it redirects to https://elsewhere.example.org/"
 	hidden := view.ProbedOffer{Key: eu.Key(), Address: eu.Address,
 		Why: "where buyers reach the cluster is not known (connection refused); write public_url into the cluster block of the offers file, and apply"}
 
-	drained := probed(qwen, view.ProbedURL{Method: "GET", URL: shop + "qwen/", Expects: view.ExpectNoSale, Verdict: view.Match, Status: 404})
+	drained := probed(qwen, public.Answer{Method: "GET", URL: shop + "qwen/", Expects: public.ExpectNoSale, Verdict: public.Match, Status: 404})
 	drained.Stopped = "drained"
-	undead := probed(us, view.ProbedURL{Method: "GET", URL: shop + "weather-us/", Expects: view.ExpectNoSale, Verdict: view.Mismatch, Status: 402},
-		view.ProbedURL{Method: "GET", URL: shop + "weather-us/now", Expects: view.ExpectNoSale, Verdict: view.Mismatch, Status: 200})
+	undead := probed(us, public.Answer{Method: "GET", URL: shop + "weather-us/", Expects: public.ExpectNoSale, Verdict: public.Mismatch, Status: 402},
+		public.Answer{Method: "GET", URL: shop + "weather-us/now", Expects: public.ExpectNoSale, Verdict: public.Mismatch, Status: 200})
 	undead.Stopped = "deleted"
 	free := probed(eu)
 	free.Notes = []string{"nothing to ask: no route of it is paid"}
 
+	const catalog, sold = "https://shop.example.org/api/services.json", "https://shop.example.org/.well-known/x402"
+	cluster := func(url string, expects public.Expectation, a public.Answer) public.Answer {
+		a.URL, a.Expects = url, expects
+		return a
+	}
 	return map[string]view.Probe{
 		"well": {Site: "home", Accepted: accepted, Source: accepted.Set.Source, Offers: []view.ProbedOffer{
-			probed(qwen, post), probed(us, answered(base+"/", view.Match, 402), listing(answered("", view.Match, 200))), free}},
+			probed(qwen, post), probed(us, answered(base+"/", public.Match, 402), listing(answered("", public.Match, 200))), free},
+			Cluster: []public.Answer{cluster(catalog, public.ExpectCatalog, answered("", public.Match, 200)), cluster(sold, public.ExpectList, answered("", public.Match, 200))}},
 		"bad": {Site: "home", Accepted: accepted, Source: accepted.Set.Source, Offers: []view.ProbedOffer{
-			probed(qwen, post, answered(shop+"qwen/open", view.Mismatch, 200), answered(shop+"qwen/none", view.Mismatch, 404)), hidden, probed(us, gone, down, moved)}},
+			probed(qwen, post, answered(shop+"qwen/open", public.Mismatch, 200), answered(shop+"qwen/none", public.Mismatch, 404)), hidden, probed(us, gone, down, moved)},
+			Cluster: []public.Answer{
+				cluster(catalog, public.ExpectCatalog, answered("", public.Mismatch, 200, resource.Difference{Path: "llm/qwen", Before: "for sale"},
+					resource.Difference{Path: "default/weather-us drainEndsAt", After: "2026-11-26T12:00:00Z"})),
+				cluster(sold, public.ExpectList, answered("", public.Unknown, 502)), cluster("https://shop.example.org/openapi.json", public.ExpectList, answered("", public.Mismatch, 404))}},
 		"file": {Site: "home", Source: plan.Source{Path: "offers.hcl"}, Offers: []view.ProbedOffer{
-			probed(us, answered(base+"/", view.Match, 402), answered(base+"/now", view.Mismatch, 402,
+			probed(us, answered(base+"/", public.Match, 402), answered(base+"/now", public.Mismatch, 402,
 				resource.Difference{Path: "accepts[0].amount", Before: "10000", After: "12000"},
 				resource.Difference{Path: "accepts[0].payTo", Before: wallet, After: "0x8617E340B3D01FA5F11F306F4090FD50E238070D"},
 				resource.Difference{Path: "accepts[1]", Before: "10000000000000000 atomic units of OBOL on base-sepolia"}),
-				listing(answered("", view.Mismatch, 200, resource.Difference{Path: base + "/now", After: "for sale"})))}},
+				listing(answered("", public.Mismatch, 200, resource.Difference{Path: base + "/now", After: "for sale"})))}},
 		"stopped": {Site: "home", Accepted: accepted, Offers: []view.ProbedOffer{drained, undead}},
 		"none":    {Site: "home", Accepted: accepted},
 	}
@@ -100,7 +111,7 @@ func TestProbeJSONContract(t *testing.T) {
 		docs[name] = screen(t, func(b *bytes.Buffer) error { return view.ProbeJSON(b, r) })
 	}
 	agree(t, docs["file"], map[string]string{
-		"":                              "format_version site accepted source offers",
+		"":                              "format_version site accepted source offers cluster",
 		"source":                        "path sha256 git_commit git_dirty",
 		"offers.0":                      "address type namespace name stopped why notes urls",
 		"offers.0.urls.0":               "method url expects verdict status terms differences why notes",
@@ -133,9 +144,9 @@ func TestProbeJSONContract(t *testing.T) {
 func TestProbeLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		u := view.ProbedURL{Method: "GET", URL: "https://shop.example.org/" + rapid.StringMatching(`[a-z]{1,60}`).Draw(t, "path"),
-			Expects: rapid.SampledFrom([]view.Expectation{view.Expect402, view.ExpectNoSale, view.ExpectList}).Draw(t, "expects"),
-			Verdict: rapid.SampledFrom([]view.Verdict{view.Unknown, view.Match, view.Mismatch}).Draw(t, "verdict"),
+		u := public.Answer{Method: "GET", URL: "https://shop.example.org/" + rapid.StringMatching(`[a-z]{1,60}`).Draw(t, "path"),
+			Expects: rapid.SampledFrom([]public.Expectation{public.Expect402, public.ExpectNoSale, public.ExpectList, public.ExpectCatalog}).Draw(t, "expects"),
+			Verdict: rapid.SampledFrom([]public.Verdict{public.Unknown, public.Match, public.Mismatch}).Draw(t, "verdict"),
 			Status:  rapid.SampledFrom([]int{0, 200, 204, 301, 402, 404, 503}).Draw(t, "status"), Why: anyText().Draw(t, "why")}
 		for range rapid.IntRange(0, 3).Draw(t, "differences") {
 			u.Differences = append(u.Differences, drawDifference(t))
@@ -151,10 +162,10 @@ func TestProbeLaws(t *testing.T) {
 				t.Fatalf("%q reaches the terminal in:\n%q", c, out)
 			}
 		}
-		if u.Verdict != view.Match && !strings.Contains(out, u.URL) {
+		if u.Verdict != public.Match && !strings.Contains(out, u.URL) {
 			t.Fatalf("%s is not mentioned in:\n%s", u.URL, out)
 		}
-		free := u.Verdict == view.Mismatch && u.Expects != view.ExpectList && u.Status/100 == 2
+		free := u.Verdict == public.Mismatch && u.Expects != public.ExpectList && u.Expects != public.ExpectCatalog && u.Status/100 == 2
 		if strings.Contains(out, "SOLD FOR FREE") != free {
 			t.Fatalf("sold for free: %v, and it says:\n%s", free, out)
 		}

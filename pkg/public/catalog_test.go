@@ -1,0 +1,246 @@
+package public
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+const shop = "https://shop.example.org"
+
+var ends = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+// weather is an offer of the cluster at shop that sells.
+func weather(t *testing.T) Sold {
+	yes := true
+	o := offer.Offer{Address: offer.Address{Type: offer.HTTP, Label: "weather"}, Type: offer.HTTP, Namespace: "default", Name: "weather",
+		Payments: []offer.Payment{sold(t, "USDC")}, Path: "/services/weather", Registration: &offer.Registration{Enabled: true}}
+	return Sold{Offer: o, URL: o.PublicURL(shop), Sellable: &yes}
+}
+
+// listed is its entry in a catalog.
+const listed = `{"name":"weather","namespace":"default","type":"http","endpoint":"https://shop.example.org/services/weather",
+	"price":"0.01 USDC per request","priceRaw":"0.01","priceUnit":"perRequest","priceAtomicUnits":"10000",
+	"payTo":"0x52908400098527886e0f7030069857d2e4169ee7","network":"base-sepolia","caip2Network":"eip155:84532","chainId":84532,
+	"asset":{"address":"0x036cbd53842c5426634e7929541ec2318f3dcf7e","symbol":"USDC","decimals":6}}`
+
+func envelope(entries ...string) string {
+	return `{"schemaVersion":"1","displayName":"A shop","services":[` + strings.Join(entries, ",") + `]}`
+}
+
+func TestCatalog(t *testing.T) {
+	t.Parallel()
+	with := func(old, new string) string {
+		if !strings.Contains(listed, old) {
+			t.Fatalf("no %s in the entry", old)
+		}
+		return envelope(strings.Replace(listed, old, new, 1))
+	}
+	differ := func(path string, before, after any) []resource.Difference {
+		return []resource.Difference{{Path: path, Before: before, After: after}}
+	}
+	no := false
+	same := func(*Sold) {}
+	stopped := func(s *Sold) { s.Stopped, s.Sellable = true, nil }
+	unsellable := func(s *Sold) { s.Sellable = &no }
+	unknown := func(s *Sold) { s.Sellable = nil }
+	draining := func(s *Sold) { s.Ends = ends }
+	two := func(s *Sold) { s.Offer.Payments = append(s.Offer.Payments, sold(t, "OBOL")) }
+	tests := map[string]struct {
+		body string
+		sold func(*Sold)
+		want []resource.Difference
+		err  string
+	}{
+		"as declared":             {envelope(listed), same, nil, ""},
+		"as older stacks write":   {"[" + listed + "]", same, nil, ""},
+		"beside others":           {envelope(`{"name":"weather","namespace":"else","price":"9"}`, listed), same, nil, ""},
+		"nothing":                 {envelope(), same, differ("default/weather", "for sale", nil), ""},
+		"nothing, older":          {"[]", same, differ("default/weather", "for sale", nil), ""},
+		"not sellable":            {envelope(listed), unsellable, differ("default/weather", nil, "for sale"), ""},
+		"not sellable, not there": {envelope(), unsellable, nil, ""},
+		"nobody knows":            {envelope(listed), unknown, nil, ""},
+		"nobody knows, not there": {envelope(), unknown, nil, ""},
+		"stopped":                 {envelope(listed), stopped, differ("default/weather", nil, "for sale"), ""},
+		"stopped, not there":      {envelope(), stopped, nil, ""},
+		"elsewhere":               {with("services/weather", "services/wind"), same, differ("default/weather endpoint", shop+"/services/weather", shop+"/services/wind"), ""},
+		"dearer":                  {with(`"10000"`, `"12000"`), same, differ("default/weather priceAtomicUnits", "10000", "12000"), ""},
+		"dearer in words":         {with(`"0.01"`, `"0.012"`), same, differ("default/weather priceRaw", "0.01", "0.012"), ""},
+		"the same in words":       {with(`"0.01"`, `"0.0100"`), same, nil, ""},
+		"no number":               {with(`"0.01"`, `"dear"`), same, differ("default/weather priceRaw", "0.01", "dear"), ""},
+		"by the hour":             {with("perRequest", "perHour"), same, differ("default/weather priceUnit", "per_request", "perHour"), ""},
+		"to another":              {with("0x52908400098527886e0f7030069857d2e4169ee7", other), same, differ("default/weather payTo", payee, other), ""},
+		"on another chain":        {with(`"base-sepolia"`, `"base"`), same, differ("default/weather network", "base-sepolia", "base"), ""},
+		"another chain's number":  {with("eip155:84532", "eip155:8453"), same, differ("default/weather caip2Network", "eip155:84532", "eip155:8453"), ""},
+		"another token":           {with("0x036cbd53842c5426634e7929541ec2318f3dcf7e", other), same, differ("default/weather asset.address", "0x036CbD53842c5426634e7929541eC2318f3dCF7e", other), ""},
+		"without a payee":         {with(`"payTo"`, `"payee"`), same, differ("default/weather payTo", payee, nil), ""},
+		"a second way":            {envelope(listed), two, []resource.Difference{{Path: "default/weather payments[1].payTo", Before: payee}, {Path: "default/weather payments[1].network", Before: "base-sepolia"}}, ""},
+		"a way too many":          {with(`"priceRaw"`, `"payments":[{"payTo":"`+payee+`","network":"base-sepolia"},{"payTo":"`+other+`"}],"priceRaw"`), same, differ("default/weather payments", 1, 2), ""},
+		"draining, not said":      {envelope(listed), draining, differ("default/weather drainEndsAt", "2026-11-26T12:00:00Z", nil), ""},
+		"draining":                {with(`"priceRaw"`, `"drainEndsAt":"2026-11-26T12:00:00Z","priceRaw"`), draining, nil, ""},
+		"said to drain":           {with(`"priceRaw"`, `"drainEndsAt":"2026-11-26T12:00:00Z","priceRaw"`), same, differ("default/weather drainEndsAt", nil, "2026-11-26T12:00:00Z"), ""},
+		"twice":                   {envelope(listed, listed), same, nil, `it lists "default/weather" twice`},
+		"no services":             {`{"schemaVersion":"1"}`, same, nil, "it has no services"},
+		"null":                    {"null", same, nil, "it has no services"},
+		"a page":                  {"<html>", same, nil, "invalid character"},
+		"an empty page":           {"", same, nil, "unexpected end"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := weather(t)
+			tc.sold(&s)
+			got, err := compareCatalog([]byte(tc.body), []Sold{s})
+			if said := errorText(err); (tc.err == "") != (said == "") || !strings.Contains(said, tc.err) {
+				t.Fatalf("error %q, want %q", said, tc.err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	no := false
+	same := func(*Sold) {}
+	unsellable := func(s *Sold) { s.Sellable = &no }
+	unknown := func(s *Sold) { s.Sellable = nil }
+	hosted := func(s *Sold) { s.Offer.Hostname = "weather.example.org"; s.URL = "https://weather.example.org" }
+	unregistered := func(s *Sold) { s.Offer.Registration = nil }
+	free := func(s *Sold) { s.Offer.Routes = []offer.Route{{Path: "/*", Gate: "free"}} }
+	routes := func(s *Sold) {
+		s.Offer.Routes = []offer.Route{{Path: "/about", Gate: "free"}, {Path: "/v1/*", Gate: "paid"}}
+	}
+	const accepts = `[{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+		"payTo":"` + payee + `","maxTimeoutSeconds":300,"extra":{"name":"USDC","version":"2"}}]`
+	at := func(url string) string { return `{"resource":"` + url + `","accepts":` + accepts + `}` }
+	resources := func(all ...string) string {
+		return `{"x402Version":2,"resources":[` + strings.Join(all, ",") + `]}`
+	}
+	const url = shop + "/services/weather"
+	tests := map[string]struct {
+		compare func([]byte, []Sold) ([]resource.Difference, error)
+		sold    func(*Sold)
+		body    string
+		want    string // the paths, and the side that has it
+	}{
+		"x402":                   {compareSold, same, resources(at(url)), ""},
+		"x402, with a star":      {compareSold, same, resources(at(url + "/*")), ""},
+		"x402, others too":       {compareSold, same, resources(at(url+"-2"), at(url+"/"), at("https://else.example.org/")), ""},
+		"x402, without":          {compareSold, same, resources(at(url + "s")), " declared " + url},
+		"x402, without, unsold":  {compareSold, unsellable, resources(), ""},
+		"x402, though unsold":    {compareSold, unsellable, resources(at(url)), " answered " + url},
+		"x402, nobody knows":     {compareSold, unknown, resources(), ""},
+		"x402, at a hostname":    {compareSold, hosted, resources(), ""},
+		"x402, routes":           {compareSold, routes, resources(at(url + "/v1")), ""},
+		"x402, another route":    {compareSold, routes, resources(at(url+"/v1/*"), at(url+"/about")), " answered " + url + "/about"},
+		"x402, another price":    {compareSold, same, strings.Replace(resources(at(url)), `"10000"`, `"9"`, 1), " both " + url + " accepts[0].amount"},
+		"OpenAPI":                {compareOpenAPI, same, `{"paths":{"/services/weather/{part1}":{"post":{"x-payment-info":{}}}}}`, ""},
+		"OpenAPI, itself":        {compareOpenAPI, same, `{"paths":{"/services/weather":{"post":{"x-payment-info":{}}}}}`, ""},
+		"OpenAPI, for free":      {compareOpenAPI, same, `{"paths":{"/services/weather":{"post":{}}}}`, " declared /services/weather"},
+		"OpenAPI, free":          {compareOpenAPI, free, `{"paths":{"/services/weather":{"post":{}}}}`, ""},
+		"OpenAPI, another":       {compareOpenAPI, same, `{"paths":{"/services/weathers":{"post":{"x-payment-info":{}}}}}`, " declared /services/weather"},
+		"OpenAPI, though unsold": {compareOpenAPI, unsellable, `{"paths":{"/services/weather":{"get":{"x-payment-info":{}}}}}`, " answered /services/weather"},
+		"OpenAPI, at a hostname": {compareOpenAPI, hosted, `{"paths":{}}`, ""},
+		"registered":             {compareRegistration, same, `{"services":[{"name":"web","endpoint":"` + url + `/"}]}`, ""},
+		"not registered":         {compareRegistration, same, `{"services":[]}`, " declared services " + url},
+		"not to be":              {compareRegistration, unregistered, `{"services":[{"endpoint":"` + url + `"}]}`, ""},
+		"still registered":       {compareRegistration, unsellable, `{"services":[{"endpoint":"` + url + `"}]}`, " answered services " + url},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := weather(t)
+			tc.sold(&s)
+			diffs, err := tc.compare([]byte(tc.body), []Sold{s})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, d := range diffs {
+				side := " both "
+				if d.After == nil {
+					side = " declared "
+				} else if d.Before == nil {
+					side = " answered "
+				}
+				got += side + d.Path
+			}
+			if got != tc.want {
+				t.Errorf("differs%s, want%s", got, tc.want)
+			}
+			if _, err := tc.compare([]byte("<html>"), []Sold{s}); err == nil {
+				t.Error("a page is read as a document")
+			}
+		})
+	}
+}
+
+// TestAskCluster asks for the four documents, and takes a catalog that is longer
+// than a 402 may be.
+func TestAskCluster(t *testing.T) {
+	t.Parallel()
+	asked := make(chan string, 8)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- r.URL.Path
+		switch r.URL.Path {
+		case catalogPath:
+			_, _ = w.Write([]byte(strings.Repeat(" ", 2*mostBody) + envelope(listed)))
+		case registrationPath:
+			_, _ = w.Write([]byte(strings.Repeat(" ", mostDocument+1)))
+		default:
+			http.NotFound(w, r)
+		}
+	}))
+	defer server.Close()
+	client := New(limit)
+	defer client.Close()
+	got := client.Ask(t.Context(), Documents(server.URL+"/", []Sold{weather(t)}))
+	var verdicts []Verdict
+	for _, a := range got {
+		verdicts = append(verdicts, a.Verdict)
+	}
+	if diff := cmp.Diff([]Verdict{Match, Mismatch, Mismatch, Unknown}, verdicts); diff != "" || len(asked) != 4 {
+		t.Errorf("%d asked (-want +got):\n%s", len(asked), diff)
+	}
+	if why := got[3].Why; why != "the body is longer than 4096 KB" {
+		t.Errorf("it says %q", why)
+	}
+	s := weather(t)
+	s.Offer.Registration = nil
+	if n := len(Documents(server.URL, []Sold{s})); n != 3 {
+		t.Errorf("%d documents without a registration, want 3", n)
+	}
+}
+
+// TestAskCatalog tells a cluster that does not answer from one that lists
+// nothing.
+func TestAskCatalog(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("[]")) }))
+	client := New(limit)
+	defer client.Close()
+	if got, a := client.Catalog(t.Context(), server.URL); got == nil || a.Verdict != Match {
+		t.Errorf("an empty catalog: %v, %+v", got, a)
+	}
+	server.Close()
+	if got, a := client.Catalog(t.Context(), server.URL); got != nil || a.Verdict != Unknown || a.Status != 0 {
+		t.Errorf("no answer: %v, %+v", got, a)
+	}
+}
