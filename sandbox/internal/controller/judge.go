@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -68,7 +69,7 @@ func upstreamHealthy(f facts) v1alpha1.Condition {
 	switch {
 	case f.agent != "":
 		return no(selling.UpstreamHealthy, waitingForAgent, f.agent)
-	case f.upstream == errNoService:
+	case errors.Is(f.upstream, errNoService):
 		return no(selling.UpstreamHealthy, "MissingService", f.upstream.Error())
 	case f.upstream != nil:
 		return no(selling.UpstreamHealthy, "Unhealthy", f.upstream.Error())

@@ -244,7 +244,7 @@ func TestHealthURL(t *testing.T) {
 		})
 	}
 	for _, up := range []*v1alpha1.Upstream{nil, {Namespace: "n", Port: 80}} {
-		if _, err := healthURL(offerNamed("a", func(o *v1alpha1.ServiceOffer) { o.Spec.Upstream = up })); err != errNoService {
+		if _, err := healthURL(offerNamed("a", func(o *v1alpha1.ServiceOffer) { o.Spec.Upstream = up })); !errors.Is(err, errNoService) {
 			t.Errorf("upstream %v: %v", up, err)
 		}
 	}

@@ -36,7 +36,7 @@ func (r *agents) wallet(ctx context.Context, a *v1alpha1.Agent) (string, error) 
 	if err == nil {
 		address := secret.Annotations[walletAnnotation]
 		if address == "" {
-			return "", fmt.Errorf("Secret %s/%s has no annotation %s", a.Namespace, keystoreSecret, walletAnnotation)
+			return "", fmt.Errorf("keystore %s/%s has no annotation %s", a.Namespace, keystoreSecret, walletAnnotation)
 		}
 		return address, nil
 	}

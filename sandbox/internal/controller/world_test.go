@@ -1,11 +1,9 @@
 package controller_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -243,8 +241,8 @@ func (w *world) soon(limit time.Duration, ok func() bool, note func() string) {
 	}
 }
 
-// await waits until an offer's conditions have the reasons, as in
-// "PathConflict" or "Ready=True"; limit is for all of them.
+// await waits until a condition of an offer has the status and reason, as in
+// "False/Unhealthy".
 func (w *world) await(limit time.Duration, name, condition, want string) *v1alpha1.ServiceOffer {
 	w.Helper()
 	var o *v1alpha1.ServiceOffer
@@ -265,22 +263,22 @@ func brief(o *v1alpha1.ServiceOffer) string {
 	return out.String()
 }
 
-// upstreams stand in for all Services; each answers 200 unless told otherwise.
+// upstreams stand in for all Services, which answer alike.
 type upstreams struct {
 	mu     sync.Mutex
-	status map[string]int // by Service; 0: it refuses
+	status int // 0: they refuse connections
 	probes map[string]int
 }
 
 func newUpstreams() *upstreams {
-	return &upstreams{status: make(map[string]int), probes: make(map[string]int)}
+	return &upstreams{status: http.StatusOK, probes: make(map[string]int)}
 }
 
-// set makes a Service answer with a status; 0 lets it refuse connections.
-func (u *upstreams) set(service string, status int) {
+// answer is what they do from now on.
+func (u *upstreams) answer(status int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.status[service] = status
+	u.status = status
 }
 
 // asked is how often a Service was probed.
@@ -295,12 +293,8 @@ func (u *upstreams) RoundTrip(r *http.Request) (*http.Response, error) {
 	defer u.mu.Unlock()
 	service, _, _ := strings.Cut(r.URL.Host, ".")
 	u.probes[service]++
-	status, said := u.status[service]
-	if !said {
-		status = http.StatusOK
-	}
-	if status == 0 {
+	if u.status == 0 {
 		return nil, errors.New("dial tcp 203.0.113.9:80: connect: connection refused")
 	}
-	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(new(bytes.Buffer)), Request: r}, nil
+	return &http.Response{StatusCode: u.status, Status: http.StatusText(u.status), Body: http.NoBody, Request: r}, nil
 }
