@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/obolctl/obolctl/pkg/charge"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/selling"
+)
+
+// A front is what is sold at one time. What it says never changes.
+type front struct {
+	ready    bool                     // it was made of the offers that there are
+	shared   *charge.Table            // for hosts that are no offer's own
+	hosts    map[string]*charge.Table // of one offer each
+	names    map[string]offer.Key     // of the offers that have hosts
+	prefixes map[string]bool          // of the shared table
+	sold     map[offer.Key]bool
+
+	requests sync.WaitGroup // that it answers; added to while it is the edge's
+}
+
+func (f *front) leave() { f.requests.Done() }
+
+// defaultBase is where buyers reach a stack without a tunnel.
+const defaultBase = "http://obol.stack:8080"
+
+// read gives all offers, and where buyers reach the cluster.
+func (e *Edge) read(ctx context.Context) ([]v1alpha1.ServiceOffer, string, error) {
+	var offers v1alpha1.ServiceOfferList
+	if err := e.Reader.List(ctx, &offers); err != nil {
+		return nil, "", fmt.Errorf("cannot list the offers: %w", err)
+	}
+	var config corev1.ConfigMap
+	err := e.Reader.Get(ctx, client.ObjectKey{Namespace: "obol-frontend", Name: "obol-stack-config"}, &config)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, "", fmt.Errorf("cannot read where buyers reach the cluster: %w", err)
+	}
+	return offers.Items, strings.TrimRight(cmp.Or(config.Data["tunnelURL"], defaultBase), "/"), nil
+}
+
+// newFront makes a front of the offers that are published and not drained. Of
+// two that want one path or one host the older has it, as in the controller's
+// conditions, which may not say so yet. Its error names every offer that cannot
+// be charged for.
+func (e *Edge) newFront(offers []v1alpha1.ServiceOffer, base string, now time.Time) (*front, error) {
+	f := &front{ready: true, hosts: map[string]*charge.Table{}, names: map[string]offer.Key{}, prefixes: map[string]bool{}, sold: map[offer.Key]bool{}}
+	offers = slices.DeleteFunc(slices.Clone(offers), func(o v1alpha1.ServiceOffer) bool { return !contributes(&o, now) })
+	slices.SortFunc(offers, older)
+	var shared []charge.Offer
+	var errs []error
+	for i := range offers {
+		made, err := e.convert(&offers[i], base)
+		if err == nil {
+			err = f.addHost(made, selling.Hostname(&offers[i]))
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("offer %s/%s: %w", offers[i].Namespace, offers[i].Name, err))
+			continue
+		}
+		f.sold[made.Key] = true
+		if !f.prefixes[made.Prefix] {
+			f.prefixes[made.Prefix] = true
+			shared = append(shared, made)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	var err error
+	f.shared, err = charge.NewTable(shared)
+	return f, err
+}
+
+// contributes tells whether an offer is to be sold.
+func contributes(o *v1alpha1.ServiceOffer, now time.Time) bool {
+	published := selling.Condition(o, selling.RoutePublished)
+	return published != nil && published.Status == "True" && !selling.Drained(o, now)
+}
+
+func older(a, b v1alpha1.ServiceOffer) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// addHost sells an offer on its own host too, where it has all paths. What says
+// who the agent is stays with the shared host.
+func (f *front) addHost(o charge.Offer, host string) error {
+	if host == "" || f.hosts[host] != nil {
+		return nil
+	}
+	o.Prefix, o.URL = "", "https://"+host
+	if o.Registration != nil {
+		described := *o.Registration
+		described.Enabled = false
+		o.Registration = &described
+	}
+	table, err := charge.NewTable([]charge.Offer{o})
+	if err != nil {
+		return err
+	}
+	f.hosts[host], f.names[host] = table, o.Key
+	return nil
+}
+
+// convert says what an offer sells below its path.
+func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, error) {
+	payments, err := selling.Payments(o, e.Facilitator)
+	if err != nil {
+		return charge.Offer{}, err
+	}
+	routes, err := selling.Routes(o)
+	if err != nil {
+		return charge.Offer{}, err
+	}
+	upstream, err := upstreamOf(o)
+	if err != nil {
+		return charge.Offer{}, err
+	}
+	ends, _ := selling.DrainEnds(o)
+	return charge.Offer{
+		Key:     offer.Key{Type: typeOf(o), Namespace: o.Namespace, Name: o.Name},
+		Address: offer.Address{Type: typeOf(o), Label: o.Namespace, Key: o.Name, Keyed: true},
+		Prefix:  selling.Path(o), URL: base + selling.Path(o), Model: selling.Model(o),
+		Payments: payments, Routes: routes, Registration: selling.Registration(o), DrainEnds: ends,
+		Upstream: e.newProxy(upstream),
+	}, nil
+}
+
+// typeOf gives a type that an address may have, and so stand in a ledger.
+func typeOf(o *v1alpha1.ServiceOffer) offer.Type {
+	switch t := offer.Type(o.Spec.Type); t {
+	case offer.Inference, offer.Agent:
+		return t
+	default:
+		return offer.HTTP
+	}
+}
