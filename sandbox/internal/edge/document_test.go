@@ -4,17 +4,19 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/catalog"
 )
 
 func TestPublishedDocuments(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	for _, path := range []string{"/api/services.json", "/skill.md"} {
+	for _, path := range []string{"/", "/api/services.json", "/skill.md"} {
 		if got := w.do(call{path: path}); got.status != http.StatusServiceUnavailable || !strings.Contains(got.body, "not_published") {
 			t.Errorf("before: GET %s = %d %s, want 503", path, got.status, got.body)
 		}
@@ -23,12 +25,12 @@ func TestPublishedDocuments(t *testing.T) {
 	if err := w.client.Create(t.Context(), site); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]answer{
-		"/api/services.json": {200, http.Header{"Content-Type": {"application/json"}}, `{"services":[]}`},
-		"/skill.md":          {200, http.Header{"Content-Type": {"text/markdown; charset=utf-8"}}, "# Skill\n"},
+	for path, want := range map[string]struct{ kind, body string }{
+		"/api/services.json": {"application/json", `{"services":[]}`},
+		"/skill.md":          {"text/markdown; charset=utf-8", "# Skill\n"},
 	} {
 		got := w.do(call{path: path})
-		if got.status != want.status || got.body != want.body || got.header.Get("Content-Type") != want.header.Get("Content-Type") {
+		if got.status != http.StatusOK || got.body != want.body || got.header.Get("Content-Type") != want.kind {
 			t.Errorf("GET %s = %d %q %v", path, got.status, got.body, got.header)
 		}
 		if got.header.Get("Access-Control-Allow-Origin") != "*" || !strings.Contains(got.header.Get("Cache-Control"), "max-age=300") {
@@ -65,6 +67,38 @@ func TestDocumentsAreOfTheirHost(t *testing.T) {
 		if tc.host == "b.example.org" && strings.Contains(got.body, "services") {
 			t.Errorf("%s: it tells of others:\n%s", name, got.body)
 		}
+	}
+}
+
+func TestPage(t *testing.T) {
+	t.Parallel()
+	a, b := newOffer("a", nil), newOffer("b", func(o *v1alpha1.ServiceOffer) {
+		o.Spec.Hostname, o.Spec.Branding = "b.example.org", &v1alpha1.Branding{DisplayName: "Shop of B"}
+	})
+	for _, o := range []*v1alpha1.ServiceOffer{a, b} {
+		o.Status.Conditions = append(o.Status.Conditions, v1alpha1.Condition{Type: "Ready", Status: "True"})
+	}
+	services, err := catalog.Services([]v1alpha1.ServiceOffer{*a, *b}, base, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t, a, b, configMap("x402", "obol-skill-md", map[string]string{"services.json": string(services)}))
+	w.reload()
+	of := func(host string) string {
+		got := w.do(call{host: host, path: "/"})
+		if got.status != http.StatusOK || got.header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("the page of %q: %d %v", host, got.status, got.header)
+		}
+		return got.body
+	}
+	if page := of(""); !strings.Contains(page, base+"/services/a") || !strings.Contains(page, "https://b.example.org") || strings.Contains(page, "Shop of B") {
+		t.Errorf("the shared page:\n%s", page)
+	}
+	if page := of("b.example.org"); strings.Contains(page, "/services/a") || !strings.Contains(page, "https://b.example.org") || !strings.Contains(page, "Shop of B") {
+		t.Errorf("the page of b:\n%s", page)
+	}
+	if got := w.do(call{host: "b.example.org", path: "/", method: "POST"}); got.status != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d %s", got.status, got.body)
 	}
 }
 
@@ -110,11 +144,12 @@ func TestOwnPaths(t *testing.T) {
 		host, path string
 		want       int
 	}{
-		"live":                       {"", "/healthz", 200},
-		"ready":                      {"", "/readyz", 200},
-		"a path that an offer has":   {"", "/metrics", 402},
-		"on an offer's host":         {"b.example.org", "/healthz", 402},
-		"catalog on an offer's host": {"b.example.org", "/api/services.json", 402},
+		"live":                         {"", "/healthz", 200},
+		"ready":                        {"", "/readyz", 200},
+		"a path that an offer has":     {"", "/metrics", 402},
+		"on an offer's host":           {"b.example.org", "/healthz", 402},
+		"readiness on an offer's host": {"b.example.org", "/readyz", 402},
+		"catalog on an offer's host":   {"b.example.org", "/api/services.json", 402},
 	} {
 		if got := w.do(call{host: tc.host, path: tc.path}); got.status != tc.want {
 			t.Errorf("%s: %d %s, want %d", name, got.status, got.body, tc.want)

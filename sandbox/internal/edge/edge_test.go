@@ -106,7 +106,7 @@ func TestPaymentIsForOneOffer(t *testing.T) {
 	said := naming(t, silent, base+"/services/a/")
 	for name, c := range map[string]call{
 		"another offer with the same terms": {path: "/services/same", payment: said},
-		"its host":                          {host: "same.example.org", path: "/", payment: said},
+		"its host":                          {host: "same.example.org", path: "/x", payment: said},
 		"a path that looks like it":         {host: "same.example.org", path: "/services/b", payment: said},
 		"a dearer one":                      {path: "/services/dearer", payment: silent},
 		"another payee":                     {path: "/services/payee", payment: silent},
@@ -155,7 +155,7 @@ func TestPaymentIsForOnce(t *testing.T) {
 	w.end()
 	w.begin()
 	w.reload()
-	refused("after a restart", call{host: "b.example.org", path: "/", payment: payment})
+	refused("after a restart", call{host: "b.example.org", path: "/x", payment: payment})
 	if n := w.settled(); n != 1 {
 		t.Errorf("settled %d times, want 1", n)
 	}
@@ -412,5 +412,27 @@ func TestManyOffers(t *testing.T) {
 	slices.Sort(listed)
 	if diff := cmp.Diff(names, listed); diff != "" {
 		t.Errorf("listed (-want +got):\n%s", diff)
+	}
+}
+
+// A stream passes as it comes, and is settled at its end.
+func TestStream(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, newOffer("a", nil))
+	settled := make(chan int, 1)
+	w.serve("a.default", func(rw http.ResponseWriter, _ *http.Request) {
+		rw.Header().Set("Content-Type", "text/event-stream")
+		_, _ = rw.Write([]byte("data: 1\n\n"))
+		_ = http.NewResponseController(rw).Flush()
+		settled <- w.settled()
+		_, _ = rw.Write([]byte("data: 2\n\n"))
+	})
+	w.reload()
+	got := w.do(call{path: "/services/a", payment: w.sign("", "/services/a")})
+	if got.status != http.StatusOK || got.body != "data: 1\n\ndata: 2\n\n" || got.trailer.Get("PAYMENT-RESPONSE") == "" {
+		t.Errorf("%d %q with trailers %v", got.status, got.body, got.trailer)
+	}
+	if before, after := <-settled, w.settled(); before != 0 || after != 1 {
+		t.Errorf("settled %d times before its end, %d in all", before, after)
 	}
 }

@@ -21,14 +21,20 @@ import (
 
 // A front is what is sold at one time. What it says never changes.
 type front struct {
-	ready    bool                     // it was made of the offers that there are
-	shared   *charge.Table            // for hosts that are no offer's own
-	hosts    map[string]*charge.Table // of one offer each
-	names    map[string]offer.Key     // of the offers that have hosts
-	prefixes map[string]bool          // of the shared table
+	ready    bool               // it was made of the offers that there are
+	shared   *charge.Table      // for hosts that are no offer's own
+	hosts    map[string]*origin // of one offer each
+	prefixes map[string]bool    // of the shared table
 	sold     map[offer.Key]bool
 
 	requests sync.WaitGroup // that it answers; added to while it is the edge's
+}
+
+// An origin is a host that has one offer alone.
+type origin struct {
+	table    *charge.Table
+	key      offer.Key
+	branding v1alpha1.Branding
 }
 
 func (f *front) leave() { f.requests.Done() }
@@ -55,7 +61,7 @@ func (e *Edge) read(ctx context.Context) ([]v1alpha1.ServiceOffer, string, error
 // conditions, which may not say so yet. Its error names every offer that cannot
 // be charged for.
 func (e *Edge) newFront(offers []v1alpha1.ServiceOffer, base string, now time.Time) (*front, error) {
-	f := &front{ready: true, hosts: map[string]*charge.Table{}, names: map[string]offer.Key{}, prefixes: map[string]bool{}, sold: map[offer.Key]bool{}}
+	f := &front{ready: true, hosts: map[string]*origin{}, prefixes: map[string]bool{}, sold: map[offer.Key]bool{}}
 	offers = slices.DeleteFunc(slices.Clone(offers), func(o v1alpha1.ServiceOffer) bool { return !contributes(&o, now) })
 	slices.SortFunc(offers, older)
 	var shared []charge.Offer
@@ -63,7 +69,7 @@ func (e *Edge) newFront(offers []v1alpha1.ServiceOffer, base string, now time.Ti
 	for i := range offers {
 		made, err := e.convert(&offers[i], base)
 		if err == nil {
-			err = f.addHost(made, selling.Hostname(&offers[i]))
+			err = f.addHost(made, &offers[i])
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("offer %s/%s: %w", offers[i].Namespace, offers[i].Name, err))
@@ -95,23 +101,32 @@ func older(a, b v1alpha1.ServiceOffer) int {
 
 // addHost sells an offer on its own host too, where it has all paths. What says
 // who the agent is stays with the shared host.
-func (f *front) addHost(o charge.Offer, host string) error {
+func (f *front) addHost(made charge.Offer, o *v1alpha1.ServiceOffer) error {
+	host := selling.Hostname(o)
 	if host == "" || f.hosts[host] != nil {
 		return nil
 	}
-	o.Prefix, o.URL = "", "https://"+host
-	if o.Registration != nil {
-		described := *o.Registration
+	made.Prefix, made.URL = "", "https://"+host
+	if made.Registration != nil {
+		described := *made.Registration
 		described.Enabled = false
-		o.Registration = &described
+		made.Registration = &described
 	}
-	table, err := charge.NewTable([]charge.Offer{o})
+	table, err := charge.NewTable([]charge.Offer{made})
 	if err != nil {
 		return err
 	}
-	f.hosts[host], f.names[host] = table, o.Key
+	own := &origin{table: table, key: made.Key}
+	if o.Spec.Branding != nil {
+		own.branding = *o.Spec.Branding
+	}
+	f.hosts[host] = own
 	return nil
 }
+
+// settle is when the real verifier has payments settled: once the upstream has
+// answered, and a stream at its end.
+const settle = "after"
 
 // convert says what an offer sells below its path.
 func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, error) {
@@ -132,7 +147,7 @@ func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, err
 		Key:     offer.Key{Type: typeOf(o), Namespace: o.Namespace, Name: o.Name},
 		Address: offer.Address{Type: typeOf(o), Label: o.Namespace, Key: o.Name, Keyed: true},
 		Prefix:  selling.Path(o), URL: base + selling.Path(o), Model: selling.Model(o),
-		Payments: payments, Routes: routes, Registration: selling.Registration(o), DrainEnds: ends,
+		Payments: payments, Routes: routes, Settle: settle, Registration: selling.Registration(o), DrainEnds: ends,
 		Upstream: e.newProxy(upstream),
 	}, nil
 }

@@ -1,40 +1,60 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/obolctl/obolctl/sandbox/internal/catalog"
+	"github.com/obolctl/obolctl/sandbox/internal/storefront"
+)
+
+// The names of what the controller publishes, in ConfigMap x402/obol-skill-md.
+const (
+	servicesKey = "services.json"
+	skillKey    = "skill.md"
 )
 
 // ServeHTTP implements [http.Handler]. A host that is an offer's own has that
-// offer alone.
+// offer alone, and a page of it.
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := e.enter()
 	defer f.leave()
-	if table := f.hosts[hostName(r.Host)]; table != nil {
-		e.till.Serve(table, w, r)
+	if own := f.hosts[hostName(r.Host)]; own != nil {
+		if r.URL.Path == "/" {
+			e.answerPage(own.only, w, r)
+			return
+		}
+		e.till.Serve(own.table, w, r)
 		return
 	}
-	if own := e.own(f, r.URL.Path); own != nil {
-		own(w, r)
+	if answer := e.answers(f, r.URL.Path); answer != nil {
+		answer(w, r)
 		return
 	}
 	e.till.Serve(f.shared, w, r)
 }
 
-// own gives who answers the edge's own paths; nil: none of it. Offers may have
-// the paths that in a real cluster are the pod's and not the public's.
-func (e *Edge) own(f *front, path string) http.HandlerFunc {
+// answers gives who answers a path of the edge's own; nil for all others. Offers
+// may have the paths that in a real cluster are the pod's and not the public's.
+func (e *Edge) answers(f *front, path string) http.HandlerFunc {
 	switch {
+	case path == "/":
+		return func(w http.ResponseWriter, r *http.Request) { e.answerPage(nil, w, r) }
 	case path == "/api/services.json":
-		return e.published("services.json", "application/json")
+		return e.published(servicesKey, "application/json")
 	case path == "/skill.md":
-		return e.published("skill.md", "text/markdown; charset=utf-8")
+		return e.published(skillKey, "text/markdown; charset=utf-8")
 	case f.prefixes[path]:
 		return nil
 	case path == "/metrics":
@@ -58,25 +78,82 @@ func (f *front) answerReady(w http.ResponseWriter, _ *http.Request) {
 // published answers with what the controller published last.
 func (e *Edge) published(key, kind string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			refuse(w, http.StatusMethodNotAllowed, "read_only", "this document can only be read")
+		text, err := e.readSite(r, key)
+		if err != nil {
+			e.turnAway(w, r, err)
 			return
 		}
-		var site corev1.ConfigMap
-		err := e.Reader.Get(r.Context(), client.ObjectKey{Namespace: "x402", Name: "obol-skill-md"}, &site)
-		text, there := site.Data[key]
-		switch {
-		case err == nil && there:
-			w.Header().Set("Access-Control-Allow-Origin", "*")
-			w.Header().Set("Cache-Control", "public, max-age=300")
-			say(w, kind, []byte(text))
-		case err == nil || apierrors.IsNotFound(err):
-			refuse(w, http.StatusServiceUnavailable, "not_published", "nothing has been published yet")
-		default:
-			e.Log.WarnContext(r.Context(), "cannot read what is published", "error", err.Error())
-			refuse(w, http.StatusServiceUnavailable, "unknown", "what is published cannot be read now")
-		}
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		say(w, kind, text)
+	}
+}
+
+// answerPage answers with the storefront, over the catalog or a part of it.
+func (e *Edge) answerPage(part func(services []byte) ([]byte, error), w http.ResponseWriter, r *http.Request) {
+	text, err := e.readSite(r, servicesKey)
+	if err == nil && part != nil {
+		text, err = part(text)
+	}
+	if err == nil {
+		text, err = storefront.Page(text, time.Now())
+	}
+	if err != nil {
+		e.turnAway(w, r, err)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	say(w, "text/html; charset=utf-8", text)
+}
+
+// only gives the catalog of the one offer that the host has.
+func (o *origin) only(services []byte) ([]byte, error) {
+	var all catalog.Envelope
+	if err := json.Unmarshal(services, &all); err != nil {
+		return nil, fmt.Errorf("cannot read the catalog: %v", err)
+	}
+	all.Services = slices.DeleteFunc(all.Services, func(s catalog.Service) bool {
+		return s.Namespace != o.key.Namespace || s.Name != o.key.Name
+	})
+	all.DisplayName = cmp.Or(o.branding.DisplayName, all.DisplayName)
+	all.Tagline = cmp.Or(o.branding.Tagline, all.Tagline)
+	return json.Marshal(all)
+}
+
+var (
+	errReadOnly = errors.New("this document can only be read")
+	errNothing  = errors.New("nothing has been published yet")
+)
+
+// readSite gives what was published last under a key.
+func (e *Edge) readSite(r *http.Request, key string) ([]byte, error) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return nil, errReadOnly
+	}
+	var site corev1.ConfigMap
+	err := e.Reader.Get(r.Context(), client.ObjectKey{Namespace: "x402", Name: "obol-skill-md"}, &site)
+	text, there := site.Data[key]
+	switch {
+	case apierrors.IsNotFound(err) || err == nil && !there:
+		return nil, errNothing
+	case err != nil:
+		return nil, fmt.Errorf("cannot read what is published: %v", err)
+	}
+	return []byte(text), nil
+}
+
+// turnAway answers for a document that there is not.
+func (e *Edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, errReadOnly):
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, "read_only", err.Error())
+	case errors.Is(err, errNothing):
+		w.Header().Set("Retry-After", "1")
+		refuse(w, http.StatusServiceUnavailable, "not_published", err.Error())
+	default:
+		e.Log.ErrorContext(r.Context(), "cannot serve a document", "path", r.URL.Path, "error", err.Error())
+		refuse(w, http.StatusInternalServerError, "unreadable", "this document cannot be made now")
 	}
 }
 

@@ -151,9 +151,10 @@ type call struct {
 }
 
 type answer struct {
-	status int
-	header http.Header
-	body   string
+	status  int
+	header  http.Header
+	body    string
+	trailer http.Header
 }
 
 func (w *world) do(c call) answer {
@@ -185,7 +186,7 @@ func (w *world) try(c call) (answer, error) {
 	}
 	defer got.Body.Close()
 	body, err := io.ReadAll(got.Body)
-	return answer{got.StatusCode, got.Header, string(body)}, err
+	return answer{got.StatusCode, got.Header, string(body), got.Trailer}, err
 }
 
 // sign pays what the edge asks for a path of a host.
