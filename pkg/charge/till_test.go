@@ -779,3 +779,20 @@ func TestNewTableRefuses(t *testing.T) {
 		}
 	}
 }
+
+func TestClocksThatAreApartAreWarnedOf(t *testing.T) {
+	t.Parallel()
+	for behind, warned := range map[time.Duration]bool{0: false, 2 * time.Second: false, time.Minute: true} {
+		w := newWorld(t, hello, settle("before"))
+		w.facilitator.tell(nil, func(rw http.ResponseWriter, _ *http.Request) {
+			rw.Header().Set("Date", time.Now().Add(-behind).UTC().Format(http.TimeFormat))
+			fmt.Fprint(rw, settled)
+		})
+		w.ask("/", w.payment("/"))
+		w.log.mu.Lock()
+		if said := strings.Count(w.log.b.String(), "the clock of this machine"); (said == 1) != warned {
+			t.Errorf("with a clock that is %v behind it was warned %d times", behind, said)
+		}
+		w.log.mu.Unlock()
+	}
+}
