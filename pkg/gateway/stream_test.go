@@ -158,6 +158,31 @@ func TestUpstreamLearnsThatAClientLeftItsStream(t *testing.T) {
 	}
 }
 
+func TestStreamsCountForTheLimit(t *testing.T) {
+	t.Parallel()
+	p := newPace()
+	cfg := config(upstream(t, p.ServeHTTP))
+	cfg.InFlight = 1
+	s := start(t, folder(t), cfg)
+	base := s.url(t)
+	for range 3 {
+		stream, err := http.Get(base + "/events")
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-p.first
+		if answer, text := do(t, request(t, http.MethodGet, base+"/healthz", nil)); answer.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("beside a stream = %d %s", answer.StatusCode, text)
+		}
+		p.more <- true
+		body(t, stream)
+		eventually(t, "room again", func() bool {
+			answer, _ := do(t, request(t, http.MethodGet, base+"/healthz", nil))
+			return answer.StatusCode == http.StatusOK
+		})
+	}
+}
+
 // TestStopWaitsForStreams also sees that it does not wait for ever.
 func TestStopWaitsForStreams(t *testing.T) {
 	t.Parallel()
