@@ -9,6 +9,7 @@ GOLANGCI_VERSION := v2.15.0
 TOOLS    := .cache/tools
 GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)
 KUBECTL  := $(TOOLS)/kubectl
+CHROMIUM := /usr/bin/chromium
 
 MODULES        := . sandbox sandbox/tools bench/kubectl
 LINTED         := . sandbox
@@ -84,11 +85,17 @@ demo: build sandbox
 	go run ./demo
 
 # The public x402 packages, from npm: they buy from the gateway, judge what it
-# says, and fall to the attacks that it repels.
-acceptance: sandbox
-	$(call stage,acceptance: public clients and attacks)
+# says, and fall to the attacks that it repels. A browser looks at the storefront.
+acceptance: sandbox $(CHROMIUM)
+	$(call stage,acceptance: public clients and attacks; and the storefront in a browser)
 	cd acceptance && npm ci --ignore-scripts --no-audit --no-fund
 	cd acceptance && OBOL_SANDBOX=$(CURDIR)/bin/obol-sandbox go test -tags cluster -shuffle=on -timeout 15m -public
+
+# As root.
+$(CHROMIUM):
+	$(call stage,installing chromium)
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends chromium
 
 bench: build sandbox $(KUBECTL)
 	$(call stage,bench: some minutes; the figures are worth more on an idle machine)

@@ -19,7 +19,13 @@ func startNode(t testing.TB, script string, told any) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("node", script, string(argument))
+	return startServer(t, exec.Command("node", script, string(argument)))
+}
+
+// startServer runs a program that says its URL in one line of JSON and ends when
+// its standard input does, which it does with the test.
+func startServer(t testing.TB, cmd *exec.Cmd) (url string) {
+	t.Helper()
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -35,12 +41,12 @@ func startNode(t testing.TB, script string, told any) (url string) {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s: %v", script, err)
+			t.Errorf("%s: %v", cmd, err)
 		}
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		t.Fatalf("%s does not start: %v", script, err)
+		t.Fatalf("%s does not start: %v", cmd, err)
 	}
 	var said struct{ URL string }
 	if err := json.Unmarshal([]byte(line), &said); err != nil {

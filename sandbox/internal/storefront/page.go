@@ -52,7 +52,8 @@ type section struct {
 type card struct {
 	catalog.Service
 	ID, Link string
-	Ways     []way  // empty: no route of it is paid
+	Ways     []way // empty: no route of it is paid
+	PaidTo   []string
 	Command  string // that asks without a payment; empty without ways
 	Ends     string // when its drain does, in words: "in 32 minutes"
 }
@@ -63,7 +64,6 @@ type way struct {
 	Each        string // what a request is charged, where the price is per something else
 	Network     string
 	Testnet     bool
-	PayTo       string
 }
 
 // Page renders services.json as it is at now. Offers whose drain is over by now
@@ -127,13 +127,16 @@ func makeCard(s catalog.Service, now time.Time) card {
 	}
 	for _, t := range all {
 		c.Ways = append(c.Ways, makeWay(t))
+		if !slices.Contains(c.PaidTo, t.PayTo) {
+			c.PaidTo = append(c.PaidTo, t.PayTo)
+		}
 	}
 	return c
 }
 
 func makeWay(t catalog.Terms) way {
 	network, _ := offer.LookupNetwork(t.Network)
-	w := way{Network: t.Network, Testnet: network.Testnet, PayTo: t.PayTo}
+	w := way{Network: t.Network, Testnet: network.Testnet}
 	w.Amount, w.Per, _ = strings.Cut(t.Price, " per ")
 	if t.PriceUnit != "perRequest" && t.Asset != nil {
 		if each := decimal(t.PriceAtomicUnits, t.Asset.Decimals); each != "" {

@@ -72,17 +72,17 @@ func TestPageSays(t *testing.T) {
 			func(s *catalog.Service) {
 				s.Price, s.PriceUnit, s.PriceAtomicUnits = "0.5 USDC per million tokens", "perMTok", "500"
 			},
-			[]string{"0.5 USDC per million tokens 0.0005 USDC is charged for each request"},
+			[]string{"0.5 USDC per million tokens 0.0005 USDC for each request"},
 		},
 		"whole tokens": {
 			func(s *catalog.Service) { s.PriceUnit, s.PriceAtomicUnits = "perMTok", "20000000" },
-			[]string{"20 USDC is charged for each request"},
+			[]string{"20 USDC for each request"},
 		},
 		"a choice": {
 			func(s *catalog.Service) {
-				s.Payments = []catalog.Terms{s.Terms, {Price: "2 OBOL per request", Network: "ethereum"}}
+				s.Payments = []catalog.Terms{s.Terms, {Price: "2 OBOL per request", Network: "ethereum", PayTo: "0xOther"}, {Price: "3 OBOL per hour", Network: "base", PayTo: "0xSeller"}}
 			},
-			[]string{"0.01 USDC per request on base-sepolia test network or 2 OBOL per request on ethereum real money", "Some take real money, some are on a test network."},
+			[]string{"0.01 USDC per request on base-sepolia test network or 2 OBOL per request on ethereum real money or 3 OBOL per hour", "Paid to 0xSeller 0xOther Ask", "Some take real money, some are on a test network."},
 		},
 		"a model":           {func(s *catalog.Service) { s.Type, s.Model = "inference", "qwen3:32b" }, []string{"inference · model qwen3:32b"}},
 		"a GET":             {func(s *catalog.Service) { s.Buy.Method = "GET" }, []string{"curl -i http://edge"}},
