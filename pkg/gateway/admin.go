@@ -88,7 +88,9 @@ func (s *server) identity() resource.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := resource.Answer{Record: s.record, State: resource.GatewayRunning, Listen: s.listening()}
-	a.Healthy, a.HealthReason = s.front.Load().health.now()
+	health := s.front.Load().health
+	a.HealthSince = health.turned()
+	a.Healthy, a.HealthReason = health.now()
 	if s.draining.Load() {
 		a.Healthy, a.HealthReason = false, "the gateway is about to stop"
 	}

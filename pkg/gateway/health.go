@@ -31,7 +31,8 @@ type health struct {
 	mu       sync.Mutex
 	healthy  bool
 	failures int
-	why      string // when not healthy, without anything that a buyer must not see
+	why      string    // when not healthy, without anything that a buyer must not see
+	since    time.Time // when healthy became what it is; zero: not asked yet
 }
 
 func newHealth(p *plane, log *slog.Logger) *health {
@@ -80,7 +81,7 @@ func (h *health) inherit(old *health) *health {
 	}
 	old.mu.Lock()
 	defer old.mu.Unlock()
-	h.healthy, h.failures, h.why = old.healthy, old.failures, old.why
+	h.healthy, h.failures, h.why, h.since = old.healthy, old.failures, old.why, old.since
 	return h
 }
 
@@ -111,6 +112,7 @@ func (h *health) probe(ctx context.Context) {
 	if err == nil {
 		h.healthy, h.failures, h.why = true, 0, ""
 		if !was {
+			h.since = time.Now().UTC()
 			h.log.InfoContext(ctx, "upstream is healthy")
 		}
 		return
@@ -120,6 +122,9 @@ func (h *health) probe(ctx context.Context) {
 		return
 	}
 	h.healthy, h.why = false, publicReason(err)
+	if was || h.since.IsZero() {
+		h.since = time.Now().UTC()
+	}
 	if was || h.failures == 1 {
 		h.log.WarnContext(ctx, "upstream is not healthy", "error", err.Error())
 	}
@@ -142,4 +147,12 @@ func (h *health) now() (ok bool, why string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.healthy, h.why
+}
+
+// turned tells when the answer of now became what it is; zero before the
+// upstream was asked.
+func (h *health) turned() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.since
 }

@@ -45,14 +45,14 @@ func TestHealthTransitions(t *testing.T) {
 			synctest.Wait()
 			ok, why := h.now()
 			mu.Lock()
-			got = append(got, fmt.Sprintf("%v %v %s", asked[len(asked)-1], ok, why))
+			got = append(got, fmt.Sprintf("%v %v since %v %s", asked[len(asked)-1], ok, h.turned().Sub(begin), why))
 			mu.Unlock()
 		}
 		cancel()
 		synctest.Wait()
 		want := []string{
-			"0s false the upstream cannot be reached", "5s true ", "10s true ", "15s true ", "20s true ",
-			"25s false the upstream answered 503", "30s false the upstream answered 503", "35s true ",
+			"0s false since 0s the upstream cannot be reached", "5s true since 5s ", "10s true since 5s ", "15s true since 5s ", "20s true since 5s ",
+			"25s false since 25s the upstream answered 503", "30s false since 25s the upstream answered 503", "35s true since 35s ",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("health (-want +got):\n%s", diff)

@@ -26,7 +26,8 @@ type change struct {
 	want  map[string]any
 	terms resource.Terms
 	dry   bool
-	force bool // take the fields over that other managers own: all conflicts were approved
+	force bool   // take the fields over that other managers own: all conflicts were approved
+	touch string // write nothing but this time, into the annotation of touches
 }
 
 // A pin says which object a write is for; nothing else is touched.
@@ -123,7 +124,7 @@ func (c *Client) patch(ctx context.Context, ch change, body map[string]any, pinn
 	if pinned.uid != "" {
 		body = resource.Set(body, "metadata.uid", pinned.uid)
 	}
-	r := request{verb: verbPatch, path: ch.kind.path(ch.id.Namespace, ch.id.Name), query: url.Values{"fieldManager": {resource.FieldManager}}}
+	r := request{verb: verbPatch, path: ch.kind.path(ch.id.Namespace, ch.id.Name), query: url.Values{"fieldManager": {ch.manager()}}}
 	if r.content = mergePatch; !ch.merges() {
 		r.content = applyPatch
 		body = resource.Set(resource.Set(body, "apiVersion", ch.kind.apiVersion), "kind", ch.kind.name)
@@ -145,16 +146,26 @@ func (c *Client) patch(ctx context.Context, ch change, body map[string]any, pinn
 }
 
 // merges reports whether the change is a merge patch rather than an apply.
-func (ch change) merges() bool { return ch.terms.Unmark || len(ch.terms.Clear) > 0 }
+func (ch change) merges() bool { return ch.terms.Unmark || len(ch.terms.Clear) > 0 || ch.touch != "" }
+
+// manager is who writes.
+func (ch change) manager() string {
+	if ch.touch != "" {
+		return resource.TouchManager
+	}
+	return resource.FieldManager
+}
 
 // body gives what a change sends, without the pin. Fields to leave stay as they
 // are in what the terms rest on.
 func (c *Client) body(ctx context.Context, ch change) (map[string]any, error) {
 	switch {
+	case ch.touch != "":
+		return map[string]any{"metadata": map[string]any{"annotations": map[string]any{resource.TouchedAnnotation: ch.touch}}}, nil
 	case ch.terms.Unmark:
 		return map[string]any{"metadata": map[string]any{
 			"labels":      map[string]any{resource.SiteLabel: nil},
-			"annotations": map[string]any{resource.AddressAnnotation: nil, resource.HolderAnnotation: nil},
+			"annotations": map[string]any{resource.AddressAnnotation: nil, resource.HolderAnnotation: nil, resource.TouchedAnnotation: nil},
 		}}, nil
 	case len(ch.terms.Clear) > 0:
 		var body map[string]any
@@ -181,6 +192,9 @@ func (c *Client) body(ctx context.Context, ch change) (map[string]any, error) {
 
 // done reports whether the live object is what the change would make of it.
 func (c *Client) done(ctx context.Context, ch change, body map[string]any, live *resource.Object) bool {
+	if ch.touch != "" {
+		return live.Annotation(resource.TouchedAnnotation) == ch.touch
+	}
 	if ch.terms.Unmark {
 		return live.Label(resource.SiteLabel) == "" && live.Annotation(resource.AddressAnnotation) == "" &&
 			live.Annotation(resource.HolderAnnotation) == ""

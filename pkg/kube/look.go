@@ -40,12 +40,7 @@ func (c *Client) Look(ctx context.Context, ask Ask) (resource.ClusterSighting, m
 		wanted: map[resource.ID]bool{},
 		lists:  map[string]*listing{resource.ServiceOffer: {}},
 	}
-	for _, id := range ask.IDs {
-		if _, ours := kinds[id.Kind]; ours {
-			l.wanted[id] = true
-			l.lists[id.Kind] = &listing{}
-		}
-	}
+	l.want(ask.IDs)
 	l.readAll(ctx)
 	seen := l.sightings()
 	c.remember(seen)
@@ -90,11 +85,27 @@ type listing struct {
 	err     error
 }
 
-func (l *look) readAll(ctx context.Context) {
+// want asks about the IDs of the cluster.
+func (l *look) want(ids []resource.ID) {
+	for _, id := range ids {
+		if _, ours := kinds[id.Kind]; ours {
+			l.wanted[id] = true
+			l.lists[id.Kind] = &listing{}
+		}
+	}
+}
+
+// readLists begins all LISTs, and gives what waits for them.
+func (l *look) readLists(ctx context.Context) *sync.WaitGroup {
 	var all sync.WaitGroup
 	for name, into := range l.lists {
 		all.Go(func() { l.list(ctx, kinds[name], into) })
 	}
+	return &all
+}
+
+func (l *look) readAll(ctx context.Context) {
+	all := l.readLists(ctx)
 	for _, read := range []func(context.Context){
 		l.readVersion, l.readUID, l.readSerial, l.readController, l.readPlace, l.readPublicURL, l.readWallets,
 	} {

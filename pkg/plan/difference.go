@@ -152,11 +152,11 @@ func writerOf(obj *resource.Object, path string) resource.Writer {
 	return last
 }
 
-// lastWriter gives who wrote an object last, its status aside.
+// lastWriter gives who wrote an object last, its status and touches aside.
 func lastWriter(obj *resource.Object) resource.Writer {
 	var last resource.Writer
 	for _, w := range obj.Writers {
-		if w.Subresource != "status" && !w.At.Before(last.At) {
+		if w.Subresource != "status" && w.Manager != resource.TouchManager && !w.At.Before(last.At) {
 			last = w
 		}
 	}

@@ -240,7 +240,7 @@ func (g *glance) present(ctx context.Context, dir string, record resource.Record
 	switch {
 	case err == nil && a.Instance == record.Instance:
 		r.State, r.Answering, r.Identity = a.State, true, a.Identity
-		r.Healthy, r.HealthReason, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.PathSeen, a.Listen
+		r.Healthy, r.HealthReason, r.HealthSince, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.HealthSince, a.PathSeen, a.Listen
 	case err == nil:
 		return resource.Sighting{Why: fmt.Sprintf("instance %s answers for a record of instance %s", a.Instance, record.Instance)}
 	case ctx.Err() != nil:
@@ -267,7 +267,7 @@ func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) re
 	}
 	if err == nil && same(a.Identity, id) {
 		r.State, r.Answering, r.Identity, r.Restarts = a.State, true, a.Identity, a.Restarts
-		r.Healthy, r.HealthReason, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.PathSeen, a.Listen
+		r.Healthy, r.HealthReason, r.HealthSince, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.HealthSince, a.PathSeen, a.Listen
 	}
 	return resource.Sighting{Presence: resource.Present, Gateway: r}
 }

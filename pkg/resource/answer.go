@@ -38,6 +38,7 @@ type Answer struct {
 	State        GatewayState `json:"state"`
 	Healthy      bool         `json:"healthy"`
 	HealthReason string       `json:"health_reason,omitempty"`
+	HealthSince  time.Time    `json:"health_since,omitzero"` // when Healthy last became what it is; zero before the upstream was first asked
 	PathSeen     time.Time    `json:"path_seen,omitzero"`
 	Listen       []string     `json:"listen"` // sorted
 }

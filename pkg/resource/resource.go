@@ -49,6 +49,14 @@ const (
 	FieldManager      = "obolctl"
 )
 
+// TouchedAnnotation is when a ServiceOffer was last touched, in RFC 3339 with
+// nanoseconds, so that its controller looks at it again. TouchManager writes it:
+// another one than FieldManager, so that our applies neither own nor remove it.
+const (
+	TouchedAnnotation = "offers.obolctl.io/touched"
+	TouchManager      = "obolctl-touch"
+)
+
 // An ID names one resource for good. Two resources with equal IDs are the same
 // resource, at whatever time and by whoever they were written down.
 type ID struct {

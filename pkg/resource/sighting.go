@@ -159,9 +159,10 @@ type Running struct {
 	State        GatewayState
 	Supervisor   string // detached or systemd
 	Identity     Identity
-	Answering    bool   // its admin socket answers, as the instance that the record names
-	Healthy      bool   // its upstream answered lately
-	HealthReason string // when not Healthy, for people
+	Answering    bool      // its admin socket answers, as the instance that the record names
+	Healthy      bool      // its upstream answered lately
+	HealthReason string    // when not Healthy, for people
+	HealthSince  time.Time // when Healthy last became what it is; zero: not known, or the upstream was not asked yet
 	Listen       []string
 	PathSeen     time.Time // when it was last asked under its cluster name; zero: never
 	Restarts     int       // by --watch or systemd, since it was last started by a person or a reboot

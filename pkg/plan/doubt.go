@@ -1,0 +1,199 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A Doubt is a reason why the controller should look again at a live offer: it
+// looks at one that is Ready only when something touches it.
+type Doubt struct {
+	ID      resource.ID // the ServiceOffer
+	Key     offer.Key
+	Address offer.Address
+	Why     string // for people
+}
+
+// touchPause is how long it takes until an offer is touched again whose gateway
+// died when nobody saw it.
+const touchPause = time.Minute
+
+// Doubts names the offers that should be touched: they sell, and the health of
+// their gateway is not what condition UpstreamHealthy says, or nothing came to
+// it through the cluster since it started or its address there changed. An
+// offer that was touched since is not named again before something changes.
+// Without a controller there is nobody to look, and no doubt.
+func Doubts(in Input) []Doubt {
+	if in.World.Cluster.Controller != resource.Present {
+		return nil
+	}
+	p := newPlanner(in)
+	if p.otherCluster {
+		return nil
+	}
+	var out []Doubt
+	for _, s := range subjects(in) {
+		if !p.sells(s) {
+			continue
+		}
+		id := s.id(resource.ServiceOffer)
+		why, since := p.doubt(s)
+		if why == "" || !touched(in.World.Seen[id].Object).Before(since) {
+			continue
+		}
+		out = append(out, Doubt{ID: id, Key: s.key, Address: s.address, Why: why})
+	}
+	return out
+}
+
+// sells reports whether a slot has a live offer of ours that is meant to sell by
+// a gateway on this host.
+func (p *planner) sells(s *subject) bool {
+	o, obj := s.offer(), p.World.Seen[s.id(resource.ServiceOffer)].Object
+	return o != nil && o.InCluster() && o.HasGateway() && p.Policy.Includes(s.key) && Selling(p.Memory.Marks, s.key) &&
+		obj != nil && !obj.Going && obj.Label(resource.SiteLabel) == p.Site && p.held(obj) == ""
+}
+
+// doubt says why the controller should look at an offer, and since when it is
+// so; "" when there is no reason.
+func (p *planner) doubt(s *subject) (why string, since time.Time) {
+	healthy, known := condition(p.World.Seen[s.id(resource.ServiceOffer)].Object, "UpstreamHealthy")
+	seen := p.World.Seen[s.id(resource.GatewayKind)]
+	if !known || seen.Presence == resource.Unknown { // nobody looked yet, and will without us; or we cannot tell
+		return "", since
+	}
+	run := seen.Gateway
+	switch lives := seen.Presence == resource.Present; {
+	case lives && run.State == resource.GatewayStarting && !run.Answering:
+	case healthy.Status == "True" && (!lives || !run.Answering):
+		return "its gateway does not answer, and UpstreamHealthy is True", died(run, p.Now)
+	case !lives || !run.Answering:
+	case healthy.Status == "True" && !run.Healthy && !run.HealthSince.IsZero():
+		return "its gateway is not healthy, and UpstreamHealthy is True", run.HealthSince
+	case healthy.Status == "True" && run.Healthy && !p.pathSeen(s, time.Time{}):
+		return "the cluster has not asked its gateway since it is there", p.reachable(s)
+	case healthy.Status == "False" && run.Healthy && healthy.Since.Before(run.HealthSince):
+		return "its gateway is healthy, and UpstreamHealthy is False", run.HealthSince
+	}
+	return "", since
+}
+
+// died tells when a gateway ended. Where nobody saw it, a touch counts for a
+// while.
+func died(run *resource.Running, now time.Time) time.Time {
+	if run != nil && run.Last != nil {
+		return run.Last.At
+	}
+	return now.Add(-touchPause)
+}
+
+// reachable tells since when pods could reach a gateway as they can now: it
+// runs, and its address is in the EndpointSlice.
+func (p *planner) reachable(s *subject) time.Time {
+	var since time.Time
+	if run := p.World.Seen[s.id(resource.GatewayKind)].Gateway; run != nil {
+		since = run.Identity.Started
+	}
+	if slice := p.World.Seen[s.id(resource.EndpointSlice)].Object; slice != nil {
+		since = later(since, writerOf(slice, "endpoints").At)
+	}
+	return since
+}
+
+// pathSeen reports whether a gateway was asked under its cluster name since pods
+// can reach it, and since that time.
+func (p *planner) pathSeen(s *subject, since time.Time) bool {
+	at := p.World.Seen[s.id(resource.GatewayKind)].Gateway.PathSeen
+	return !at.IsZero() && !at.Before(later(since, p.reachable(s)))
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// touched tells when an offer was last touched; zero when never.
+func touched(obj *resource.Object) time.Time {
+	at, err := time.Parse(time.RFC3339Nano, obj.Annotation(resource.TouchedAnnotation))
+	if err != nil {
+		return time.Time{} // nobody's touch that we know
+	}
+	return at
+}
+
+// condition finds one of a live offer's.
+func condition(obj *resource.Object, kind string) (Condition, bool) {
+	all := Conditions(obj)
+	i := slices.IndexFunc(all, func(c Condition) bool { return c.Type == kind })
+	if i < 0 {
+		return Condition{}, false
+	}
+	return all[i], true
+}
+
+// Lacks says of offers of the cluster what each still waits for until its
+// conditions let it sell, by what one look saw: its gateway, the upstream
+// behind it, the path between the cluster and it, or a condition. What lacks
+// nothing is not in the map.
+func Lacks(in Input, offers []offer.Key) map[offer.Key]string {
+	p := newPlanner(in)
+	out := map[offer.Key]string{}
+	for _, s := range subjects(in) {
+		if !slices.ContainsFunc(offers, s.key.SameName) {
+			continue
+		}
+		if why := p.lacks(s); why != "" {
+			out[s.key] = why
+		}
+	}
+	return out
+}
+
+func (p *planner) lacks(s *subject) string {
+	gated := s.offer() != nil && s.offer().HasGateway()
+	if gated {
+		if why := gatewayLacks(p.World.Seen[s.id(resource.GatewayKind)]); why != "" {
+			return why
+		}
+	}
+	seen := p.World.Seen[s.id(resource.ServiceOffer)]
+	if seen.Presence != resource.Present {
+		why := "ServiceOffer: " + seen.Presence.String()
+		if seen.Why != "" {
+			why += " (" + seen.Why + ")"
+		}
+		return why
+	}
+	if gated && !p.pathSeen(s, touched(seen.Object)) {
+		return "path: the cluster has not asked its gateway yet"
+	}
+	if _, sells := Sellable(seen.Object, p.Now); sells != nil && *sells {
+		return ""
+	}
+	for _, c := range Conditions(seen.Object) {
+		if c.Status != "True" && c.Type != "Draining" && c.Type != "Ready" && c.Type != "Registered" {
+			return fmt.Sprintf("%s (%s: %s)", c.Type, c.Reason, c.Message)
+		}
+	}
+	return "the controller"
+}
+
+func gatewayLacks(seen resource.Sighting) string {
+	switch {
+	case seen.Presence == resource.Unknown:
+		return "gateway: it could not be seen (" + seen.Why + ")"
+	case seen.Presence == resource.Absent:
+		return "gateway: it does not run"
+	case !seen.Gateway.Answering:
+		return "gateway: it does not answer"
+	case !seen.Gateway.Healthy:
+		return "upstream: " + seen.Gateway.HealthReason
+	}
+	return ""
+}
