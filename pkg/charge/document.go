@@ -48,7 +48,7 @@ func (t *Table) paid() []*route {
 	var out []*route
 	for _, s := range t.offers {
 		for _, r := range s.routes {
-			if !r.free {
+			if r.isPaid() {
 				out = append(out, r)
 			}
 		}
@@ -90,7 +90,7 @@ func (r *route) requirements() []x402.Requirements {
 	return out
 }
 
-// openAPI describes all routes, the free ones too.
+// openAPI describes all routes, also those that cost nothing.
 func (t *Table) openAPI() any {
 	paths := map[string]map[string]any{}
 	title := "Paid services"
@@ -144,7 +144,7 @@ func (r *route) operation(parameters []any) map[string]any {
 	if len(parameters) > 0 {
 		op["parameters"] = parameters
 	}
-	if r.free {
+	if !r.isPaid() {
 		return op
 	}
 	op["responses"].(map[string]any)["402"] = map[string]any{"description": "What is to be paid, as x402 says it."}
@@ -197,7 +197,7 @@ func registration(given []*seat) any {
 }
 
 func (s *seat) isPaid() bool {
-	return slices.ContainsFunc(s.routes, func(r *route) bool { return !r.free })
+	return slices.ContainsFunc(s.routes, (*route).isPaid)
 }
 
 // services are an offer's entries in the document of ERC-8004.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -55,6 +56,29 @@ func TestRegistrationOfMany(t *testing.T) {
 	}
 	if diff := cmp.Diff([]any{"A", []any{"reputation"}}, []any{got["name"], got["supportedTrust"]}); diff != "" {
 		t.Errorf("the first is to describe all (-want +got):\n%s", diff)
+	}
+}
+
+// Nobody gets behind a sign-in by paying, or by another spelling.
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	w := newMany(t, func(a, _ *charge.Offer) {
+		a.SignIn = http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { rw.WriteHeader(http.StatusUnauthorized) })
+		a.Routes = []offer.Route{{Path: "/*", Gate: "paid"}, {Path: "/me/*", Gate: "auth"}, {Path: "/about", Gate: "free"}}
+	})
+	for path, want := range map[string]int{"/a/me/x": 401, "/a/ME/x": 401, "/a/me": 401, "/a/me;v=1/x": 401, "/a/other": 200, "/a/about": 200} {
+		if answer, body := w.ask(path, w.payment("/a/other")); answer.StatusCode != want {
+			t.Errorf("GET %s = %d %s, want %d", path, answer.StatusCode, body, want)
+		}
+	}
+	if n := w.runs.Load(); n != 2 {
+		t.Errorf("the upstream was asked %d times, want 2", n)
+	}
+	if _, body := w.ask("/.well-known/x402", ""); strings.Contains(body, "/me") || !strings.Contains(body, "/a/") {
+		t.Errorf("what is to be paid for:\n%s", body)
+	}
+	if _, body := w.ask("/openapi.json", ""); strings.Count(body, `"402"`) != 2 || !strings.Contains(body, "/a/me") {
+		t.Errorf("what there is:\n%s", body)
 	}
 }
 

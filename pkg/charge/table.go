@@ -27,6 +27,8 @@ type Offer struct {
 	Registration *offer.Registration
 	DrainEnds    time.Time // when it stops to be sold, as buyers are told; zero: it does not drain. Nothing stops by itself then
 
+	SignIn http.Handler // answers for routes with gate auth; nil: none is allowed
+
 	// Upstream answers what was paid for, or is free. It is a reverse proxy
 	// with [Collect] as its ModifyResponse, which its ErrorHandler gives to
 	// [Refused]: nothing below status 400 passes without.
@@ -51,8 +53,8 @@ type route struct {
 	text    string // as the seller wrote it
 	summary string
 	methods []string
-	pattern pattern // folded when paid
-	free    bool
+	pattern pattern // folded unless free
+	free    bool    // neither free nor with ways to pay: it asks to sign in
 
 	// Of paid routes.
 	resource  x402.Resource
@@ -132,6 +134,9 @@ func (s *seat) newRoute(r offer.Route) (*route, error) {
 	case r.Gate == "free":
 		out.free = true
 		return out, nil
+	case r.Gate == "auth" && s.SignIn != nil:
+		out.pattern = out.pattern.folded()
+		return out, nil
 	case r.Gate != "paid":
 		return nil, fmt.Errorf("gate %q is none that this gateway keeps", r.Gate)
 	case r.FreeQuota != 0:
@@ -147,6 +152,8 @@ func (s *seat) newRoute(r offer.Route) (*route, error) {
 	out.challenge, err = x402.NewChallenge(out.resource, out.quotes, "payment required")
 	return out, err
 }
+
+func (r *route) isPaid() bool { return len(r.ways) > 0 }
 
 // price makes the ways to pay for a route. One with a price of its own is paid
 // as the primary payment says, and in no other way.
@@ -231,7 +238,7 @@ func (t *Table) find(host, path string) (r *route, below string) {
 }
 
 // find takes the first route that stands for a path. What is free is so to the
-// letter; what is paid, however it is spelled.
+// letter; all else, however it is spelled.
 func (s *seat) find(path string) *route {
 	literal := split(path)
 	folded := fold(literal)

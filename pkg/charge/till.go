@@ -98,6 +98,8 @@ func (t *Till) Serve(table *Table, w http.ResponseWriter, r *http.Request) {
 		rt.seat.Upstream.ServeHTTP(w, forward(r, below, ""))
 	case isPreflight(r):
 		answerPreflight(w)
+	case !rt.isPaid():
+		rt.seat.SignIn.ServeHTTP(w, r)
 	default:
 		t.metrics.requests.WithLabelValues(rt.labels...).Inc()
 		t.sell(w, r, rt, below)
