@@ -49,11 +49,11 @@ type Edge struct {
 // New makes an edge that sells nothing before [Edge.Reload]. It collects debts
 // until ctx is done or it is closed.
 func New(ctx context.Context, o Options) (*Edge, error) {
-	l, err := ledger.Open(o.Ledger, time.Now())
+	nothing, err := charge.NewTable(nil)
 	if err != nil {
 		return nil, err
 	}
-	nothing, err := charge.NewTable(nil)
+	l, err := ledger.Open(o.Ledger, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -76,8 +76,10 @@ func New(ctx context.Context, o Options) (*Edge, error) {
 // get any more.
 func (e *Edge) Close() error {
 	e.cancel()
-	e.enter().leave()
-	e.front.requests.Wait()
+	e.mu.Lock()
+	last := e.front
+	e.mu.Unlock()
+	last.requests.Wait()
 	e.work.Wait()
 	e.transport.CloseIdleConnections()
 	if err := e.ledger.Close(); err != nil {

@@ -221,10 +221,10 @@ func TestOlderOfferHasPathAndHost(t *testing.T) {
 	}
 }
 
-func TestFreeRoute(t *testing.T) {
+func TestRoutes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, newOffer("a", func(o *v1alpha1.ServiceOffer) {
-		o.Spec.Routes = []v1alpha1.Route{{Path: "/about", Gate: "free"}, {Path: "/v1/*", Price: &v1alpha1.Price{PerRequest: "0.02"}}}
+		o.Spec.Routes = []v1alpha1.Route{{Path: "/about", Gate: "free"}, {Path: "/me", Gate: "auth"}, {Path: "/quota", FreeQuota: 5}, {Path: "/v1/*", Price: &v1alpha1.Price{PerRequest: "0.02"}}}
 	}))
 	w.serve("a.default", echo("a"))
 	w.reload()
@@ -235,8 +235,10 @@ func TestFreeRoute(t *testing.T) {
 	if got := w.do(call{path: "/services/a/v1/x"}); got.status != 402 || !strings.Contains(got.body, `"maxAmountRequired":"20000"`) {
 		t.Errorf("paid: %d %s", got.status, got.body)
 	}
-	if got := w.do(call{path: "/services/a/v2"}); got.status != 404 {
-		t.Errorf("neither: %d %s", got.status, got.body)
+	for path, want := range map[string]int{"/services/a/me": 401, "/services/a/quota": 402, "/services/a/v2": 404} {
+		if got := w.do(call{path: path}); got.status != want {
+			t.Errorf("GET %s = %d %s, want %d", path, got.status, got.body, want)
+		}
 	}
 }
 
@@ -258,11 +260,11 @@ func TestOneBadOfferKeepsAllAsItWas(t *testing.T) {
 		t.Errorf("ready: %d", got.status)
 	}
 	w.create(newOffer("bad", bad))
-	w.create(newOffer("worse", func(o *v1alpha1.ServiceOffer) { o.Spec.Routes = []v1alpha1.Route{{Path: "/*", Gate: "auth"}} }))
+	w.create(newOffer("worse", func(o *v1alpha1.ServiceOffer) { o.Spec.Payment.Network = "sepolia" }))
 	w.create(newOffer("good", nil))
 	w.delete("a")
-	if err := w.edge.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "default/bad") {
-		t.Errorf("Reload = %v, want one about default/bad", err)
+	if err := w.edge.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "default/bad") || !strings.Contains(err.Error(), "default/worse") {
+		t.Errorf("Reload = %v, want one about default/bad and default/worse", err)
 	}
 	for path, want := range map[string]int{"/services/a": 402, "/services/good": 404, "/services/bad": 404} {
 		if got := w.do(call{path: path}); got.status != want {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -134,7 +135,7 @@ func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, err
 	if err != nil {
 		return charge.Offer{}, err
 	}
-	routes, err := selling.Routes(o)
+	routes, err := routesOf(o)
 	if err != nil {
 		return charge.Offer{}, err
 	}
@@ -148,16 +149,25 @@ func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, err
 		Address: offer.Address{Type: typeOf(o), Label: o.Namespace, Key: o.Name, Keyed: true},
 		Prefix:  selling.Path(o), URL: base + selling.Path(o), Model: selling.Model(o),
 		Payments: payments, Routes: routes, Settle: settle, Registration: selling.Registration(o), DrainEnds: ends,
-		Upstream: e.newProxy(upstream),
+		SignIn: http.HandlerFunc(signIn), Upstream: e.newProxy(upstream),
 	}, nil
+}
+
+// routesOf lists an offer's routes. Nothing is free of charge for those who have
+// signed in, as nobody can here.
+func routesOf(o *v1alpha1.ServiceOffer) ([]offer.Route, error) {
+	routes, err := selling.Routes(o)
+	for i := range routes {
+		routes[i].FreeQuota = 0
+	}
+	return routes, err
 }
 
 // typeOf gives a type that an address may have, and so stand in a ledger.
 func typeOf(o *v1alpha1.ServiceOffer) offer.Type {
-	switch t := offer.Type(o.Spec.Type); t {
-	case offer.Inference, offer.Agent:
+	t := offer.Type(o.Spec.Type)
+	if t == offer.Inference || t == offer.Agent {
 		return t
-	default:
-		return offer.HTTP
 	}
+	return offer.HTTP
 }

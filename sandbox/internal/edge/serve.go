@@ -157,6 +157,12 @@ func (e *Edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 	}
 }
 
+// signIn answers who would have to sign in, for which the sandbox has no wallet
+// to ask.
+func signIn(w http.ResponseWriter, _ *http.Request) {
+	refuse(w, http.StatusUnauthorized, "sign_in", "this path is for wallets that have signed in, which the sandbox does not offer")
+}
+
 // hostName gives the name in a Host value, as names are compared.
 func hostName(host string) string {
 	return strings.ToLower(strings.TrimSuffix((&url.URL{Host: host}).Hostname(), "."))
