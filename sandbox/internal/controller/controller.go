@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"slices"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -126,25 +124,4 @@ func (r *offers) requests(ctx context.Context, match func(*v1alpha1.ServiceOffer
 		}
 	}
 	return out
-}
-
-// The verifier is what charges; without it there is no payment gate.
-func (r *offers) verifier(ctx context.Context) (missing string, err error) {
-	key := client.ObjectKey{Namespace: "x402", Name: "x402-verifier"}
-	var service corev1.Service
-	if err := r.Get(ctx, key, &service); client.IgnoreNotFound(err) != nil {
-		return "", err
-	} else if err != nil {
-		return "Service x402/x402-verifier is missing", nil
-	}
-	var deployment appsv1.Deployment
-	if err := r.Get(ctx, key, &deployment); client.IgnoreNotFound(err) != nil {
-		return "", err
-	} else if err != nil {
-		return "Deployment x402/x402-verifier is missing", nil
-	}
-	if deployment.Status.AvailableReplicas == 0 {
-		return "Deployment x402/x402-verifier has no available replica", nil
-	}
-	return "", nil
 }

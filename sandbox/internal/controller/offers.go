@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -108,7 +110,7 @@ func (r *offers) resolve(ctx context.Context, o *v1alpha1.ServiceOffer) (lacks s
 	if client.IgnoreNotFound(err) != nil {
 		return "", err
 	}
-	o.Status.AgentResolution = nil
+	o.Status.AgentResolution = nil // until it is seen to be Ready
 	if apierrors.IsNotFound(err) {
 		return fmt.Sprintf("agent %s/%s is missing", ref.Namespace, ref.Name), nil
 	}
@@ -116,6 +118,30 @@ func (r *offers) resolve(ctx context.Context, o *v1alpha1.ServiceOffer) (lacks s
 		return fmt.Sprintf("agent %s/%s is not ready", ref.Namespace, ref.Name), nil
 	}
 	o.Status.AgentResolution = resolution(&agent)
+	return "", nil
+}
+
+// verifier says what the verifier lacks, without which nothing charges.
+func (r *offers) verifier(ctx context.Context) (lacks string, err error) {
+	key := client.ObjectKey{Namespace: "x402", Name: "x402-verifier"}
+	err = r.Get(ctx, key, new(corev1.Service))
+	if apierrors.IsNotFound(err) {
+		return "Service x402/x402-verifier is missing", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	var deployment appsv1.Deployment
+	err = r.Get(ctx, key, &deployment)
+	if apierrors.IsNotFound(err) {
+		return "Deployment x402/x402-verifier is missing", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if deployment.Status.AvailableReplicas == 0 {
+		return "Deployment x402/x402-verifier has no available replica", nil
+	}
 	return "", nil
 }
 
@@ -144,9 +170,6 @@ func (r *offers) place(ctx context.Context, o *v1alpha1.ServiceOffer, f *facts) 
 	case why != nil && why.reason == waitingForAgent:
 		return nil
 	case why != nil:
-		if c := selling.Condition(o, selling.RoutePublished); c != nil && c.Reason == why.reason {
-			return nil // they went before it was said
-		}
 		_, err := r.withdraw(ctx, o)
 		return err
 	case f.upstream == nil && f.verifier == "":
