@@ -51,8 +51,8 @@ type section struct {
 // A card is one offer.
 type card struct {
 	catalog.Service
-	ID, Link string
-	Ways     []way // empty: no route of it is paid
+	ID, Link string // ID: namespace.name, which no other has
+	Ways     []way  // empty: no route of it is paid
 	PaidTo   []string
 	Command  string // that asks without a payment; empty without ways
 	Ends     string // when its drain does, in words: "in 32 minutes"
@@ -85,7 +85,7 @@ func Page(services []byte, now time.Time) ([]byte, error) {
 func makePage(read catalog.Envelope, now time.Time) page {
 	p := page{
 		Name: read.DisplayName, Tagline: read.Tagline, At: now,
-		Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // both are ours
+		Style: template.CSS(style), Script: template.JS(script), // both are ours
 		Policy: fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", digest(style), digest(script)),
 	}
 	var cards []card
@@ -110,7 +110,7 @@ func digest(text string) string {
 }
 
 func makeCard(s catalog.Service, now time.Time) card {
-	c := card{Service: s, ID: s.Namespace + "-" + s.Name, Link: s.Endpoint}
+	c := card{Service: s, ID: s.Namespace + "." + s.Name, Link: s.Endpoint}
 	if s.DrainEndsAt != nil {
 		c.Ends = in(s.DrainEndsAt.Sub(now))
 	}
