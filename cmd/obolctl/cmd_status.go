@@ -24,23 +24,56 @@ func statusCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "say how every offer stands", ArgsUsage: "[ADDRESS]",
 		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type next.\n\n" +
-			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n\n" +
-			"Exit codes: 0. With --check: 0 all well; 2 decisions wait, or nothing is accepted; 3 something that should sell does not; 1 could not look.",
+			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n   obolctl status --watch\n   obolctl status --html /srv/www/offers.html\n\n" +
+			"Exit codes: 0. With --check: 0 all well; 2 decisions wait, or nothing is accepted; 3 something that should sell does not; 1 could not look. --watch: 0 when it is quit.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "tell by the exit code whether all is well"},
-			&cli.BoolFlag{Name: "read-only", Usage: "send nothing but GET and LIST, and write nothing anywhere"},
+			&cli.BoolFlag{Name: "read-only", Usage: "send nothing but GET and LIST, and write nothing but a page that was asked for"},
+			&cli.BoolFlag{Name: "watch", Usage: "show it on the terminal, and go on"},
+			&cli.DurationFlag{Name: "interval", Value: 5 * time.Second, Usage: "between looks at the cluster, with --watch; the host is looked at every second"},
+			&cli.StringFlag{Name: "html", Usage: "write it as one page of HTML to `FILE`; - is stdout"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				return misuse("status takes one address at most")
+			q := statusQuery{address: c.Args().First(), check: c.Bool("check"), readOnly: c.Bool("read-only"), html: c.String("html")}
+			if err := checkStatus(c); err != nil {
+				return err
 			}
 			w, err := openSite(c, p)
 			if err != nil {
 				return err
 			}
-			return w.status(c.Context, c.Args().First(), c.Bool("check"), c.Bool("read-only"))
+			if c.Bool("watch") {
+				return w.watch(c.Context, q.address, c.Duration("interval"), q.readOnly)
+			}
+			return w.status(c.Context, q)
 		},
 	}
+}
+
+// A statusQuery is what status was asked.
+type statusQuery struct {
+	address, html   string // "": all offers; no page
+	check, readOnly bool
+}
+
+// checkStatus refuses what does not go together.
+func checkStatus(c *cli.Context) error {
+	watch, html := c.Bool("watch"), c.IsSet("html")
+	switch {
+	case c.NArg() > 1:
+		return misuse("status takes one address at most")
+	case watch && (c.Bool("json") || c.Bool("check") || html):
+		return misuse("--watch goes on until it is quit: --json, --check and --html are for one look, without it")
+	case c.IsSet("interval") && !watch:
+		return misuse("--interval is between the looks of --watch")
+	case c.Duration("interval") < time.Second:
+		return misuse("--interval is too short: a second at least")
+	case html && c.String("html") == "":
+		return misuse("--html takes a file, or - for stdout")
+	case html && (c.Bool("json") || c.Args().Present()):
+		return misuse("--html writes the whole site, and as a page alone: leave out the address and --json")
+	}
+	return nil
 }
 
 // declared reads the offers file where nothing was accepted, so that status can
@@ -56,13 +89,13 @@ func (w *workspace) declared(ctx context.Context) {
 	}
 }
 
-func (w *workspace) status(ctx context.Context, address string, check, readOnly bool) error {
+func (w *workspace) status(ctx context.Context, q statusQuery) error {
 	w.declared(ctx)
 	in, err := w.look(ctx)
 	if err != nil {
 		return err
 	}
-	if !readOnly {
+	if !q.readOnly {
 		if err := w.remember(ctx, in); err != nil {
 			return err
 		}
@@ -75,12 +108,14 @@ func (w *workspace) status(ctx context.Context, address string, check, readOnly 
 	style := w.style(w.process)
 	style.Now = in.Now
 	switch {
-	case address != "":
+	case q.html != "":
+		err = w.writePage(q.html, rep, style)
+	case q.address != "":
 		var addr offer.Address
-		if _, err := w.find(address); err != nil {
+		if _, err := w.find(q.address); err != nil {
 			return err
 		}
-		if addr, err = offer.ParseAddress(address); err != nil {
+		if addr, err = offer.ParseAddress(q.address); err != nil {
 			return err
 		}
 		if w.json {
@@ -94,7 +129,7 @@ func (w *workspace) status(ctx context.Context, address string, check, readOnly 
 	default:
 		err = view.Status(w.stdout, rep, style)
 	}
-	if err != nil || !check {
+	if err != nil || !q.check {
 		return err
 	}
 	return checkExit(rep, in)

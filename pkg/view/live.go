@@ -93,8 +93,7 @@ func (l *Live) See(x Sight, now time.Time) {
 	first := l.sight.Seen.IsZero()
 	l.sight = x
 	s := Style{Now: now}
-	l.offers = slices.Clone(x.Report.Offers)
-	slices.SortStableFunc(l.offers, func(a, b plan.OfferStatus) int { return cmp.Compare(s.urgency(a), s.urgency(b)) })
+	l.offers = s.needsFirst(x.Report.Offers)
 	if x.Seen.IsZero() {
 		return
 	}
@@ -109,7 +108,14 @@ func (l *Live) See(x Sight, now time.Time) {
 	l.was = is
 }
 
-// urgency sorts what needs somebody first.
+// needsFirst puts the offers first that need somebody.
+func (s Style) needsFirst(offers []plan.OfferStatus) []plan.OfferStatus {
+	out := slices.Clone(offers)
+	slices.SortStableFunc(out, func(a, b plan.OfferStatus) int { return cmp.Compare(s.urgency(a), s.urgency(b)) })
+	return out
+}
+
+// urgency is 0 for what needs somebody.
 func (s Style) urgency(o plan.OfferStatus) int {
 	if s.standing(o).tone == bad {
 		return 0
@@ -246,7 +252,7 @@ func (l *Live) head(s Style, rows int) []string {
 	}
 	lines := []string{
 		ends(s.line(title...), s.line(span{text: s.Now.Format(time.TimeOnly), tone: dim}), n),
-		ends(s.line(s.numbers(l.offers)...), s.line(l.age(s)), n),
+		ends(s.line(listed(s.numbers(l.offers))...), s.line(l.age(s)), n),
 	}
 	if ran := s.ran(r); len(ran) > 0 && rows >= 24 {
 		lines = append(lines, s.line(ran...))
@@ -346,8 +352,8 @@ func (l *Live) help(s Style) []string {
 	p.flow(0, span{text: "Signs", tone: bold})
 	for _, k := range [][2]string{
 		{"›", "the chosen offer"},
-		{"*", "it changed in the last " + rough(markFor) + ": what changed is told under Recent"},
-		{"● ○", "it sells; it should sell and does not. What needs somebody comes first"},
+		{"*", "it changed in the last " + rough(markFor) + ": see Recent"},
+		{"● ○", "it sells; it should and does not, and comes first"},
 		{"| x", "drained; deleted"},
 		{"+ = ?", "not applied or accepted; in place; could not be seen"},
 	} {

@@ -2,7 +2,6 @@ package view
 
 import (
 	"io"
-	"slices"
 	"strconv"
 	"time"
 
@@ -191,6 +190,25 @@ func exit(x *resource.Exit) string {
 // drifts writes where live differs from accepted, but for what the decisions
 // show anyway.
 func (p *page) drifts(offers []plan.OfferStatus, decisions []plan.Change) {
+	for i, o := range drifted(offers, decisions) {
+		if i == 0 {
+			p.blank()
+			p.flow(0, span{text: "~ Drift: live is not as accepted", tone: care})
+		}
+		p.flow(2, span{text: name(o.Address, o.Key), tone: bold, solid: true})
+		for i, d := range o.Drift {
+			if i == 8 && !p.Verbose {
+				p.flow(4, span{text: "… and " + count(len(o.Drift)-i, "more field") + " (-v lists them)", tone: dim})
+				break
+			}
+			p.versus(4, d.Difference, "accepted")
+		}
+	}
+}
+
+// drifted gives the offers that are there and not as they were accepted, each with
+// what the decisions do not tell anyway.
+func drifted(offers []plan.OfferStatus, decisions []plan.Change) []plan.OfferStatus {
 	type leaf struct {
 		key  offer.Key
 		path string
@@ -203,26 +221,19 @@ func (p *page) drifts(offers []plan.OfferStatus, decisions []plan.Change) {
 			}
 		}
 	}
-	first := true
+	var out []plan.OfferStatus
 	for _, o := range offers {
-		left := slices.DeleteFunc(slices.Clone(o.Drift), func(d plan.Drift) bool { return told[leaf{o.Key, d.Path}] })
-		if len(left) == 0 || o.Live == resource.Absent {
-			continue // what is not there differs in everything
-		}
-		if first {
-			p.blank()
-			p.flow(0, span{text: "~ Drift: live is not as accepted", tone: care})
-			first = false
-		}
-		p.flow(2, span{text: name(o.Address, o.Key), tone: bold, solid: true})
-		for i, d := range left {
-			if i == 8 && !p.Verbose {
-				p.flow(4, span{text: "… and " + count(len(left)-i, "more field") + " (-v lists them)", tone: dim})
-				break
+		var left []plan.Drift
+		for _, d := range o.Drift {
+			if !told[leaf{o.Key, d.Path}] {
+				left = append(left, d)
 			}
-			p.versus(4, d.Difference, "accepted")
+		}
+		if o.Drift = left; len(left) > 0 && o.Live != resource.Absent { // what is not there differs in everything
+			out = append(out, o)
 		}
 	}
+	return out
 }
 
 // tail writes when the site last booted and converged, and the numbers.
@@ -234,7 +245,7 @@ func (p *page) tail(r plan.Report) {
 	if said := p.lastRun(r); len(said) > 0 {
 		p.flow(0, said...)
 	}
-	said := p.numbers(r.Offers)
+	said := listed(p.numbers(r.Offers))
 	if len(said) == 0 {
 		said = []span{text("No offers here")}
 	}
@@ -275,13 +286,22 @@ func (s Style) numbers(offers []plan.OfferStatus) []span {
 		}
 	}
 	var said []span
-	for i, st := range order {
-		if i > 0 {
-			said = append(said, text(", "))
-		}
+	for _, st := range order {
 		said = append(said, span{text: number(n[st.word]) + " " + st.word, tone: st.tone})
 	}
 	return said
+}
+
+// listed puts commas between.
+func listed(spans []span) []span {
+	var out []span
+	for i, s := range spans {
+		if i > 0 {
+			out = append(out, text(", "))
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
 // unaccepted says that boot would restore nothing, and what to do about that.

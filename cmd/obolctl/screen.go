@@ -1,0 +1,160 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/term"
+
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+// What a terminal is told. Where it does not know a mode it passes over it.
+const (
+	enterScreen = "\x1b[?1049h\x1b[?25l\x1b[?7l"        // the other screen, no cursor, no wrapping
+	leaveScreen = "\x1b[0m\x1b[?7h\x1b[?25h\x1b[?1049l" // all that as it was
+	beginFrame  = "\x1b[?2026h"                         // show nothing until the frame is whole
+	endFrame    = "\x1b[?2026l"
+	clearScreen = "\x1b[H\x1b[2J"
+)
+
+// A screen is a terminal that one view has to itself.
+type screen struct {
+	in, out *os.File
+	was     *term.State
+	shown   []string // what is on it; nil: it is to be drawn anew
+}
+
+// openScreen takes the terminal over. Close gives it back.
+func openScreen(p process) (*screen, error) {
+	in, _ := p.stdin.(*os.File)
+	out, _ := p.stdout.(*os.File)
+	if in == nil || out == nil || !term.IsTerminal(int(in.Fd())) || !term.IsTerminal(int(out.Fd())) || p.getenv("TERM") == "dumb" {
+		return nil, misuse("status --watch draws on a terminal, and this is none: use \"obolctl status --json\", or \"watch -n 5 obolctl status\"")
+	}
+	s := &screen{in: in, out: out}
+	return s, s.enter()
+}
+
+// enter makes the terminal ours, also when it was ours before: whoever stopped
+// this process may have used it since.
+func (s *screen) enter() error {
+	was, err := term.MakeRaw(int(s.in.Fd()))
+	if err != nil {
+		return err
+	}
+	if s.was == nil {
+		s.was = was
+	}
+	s.shown = nil
+	_, err = s.out.WriteString(enterScreen)
+	return err
+}
+
+// Close makes the terminal what it was.
+func (s *screen) Close() error {
+	_, err := s.out.WriteString(leaveScreen)
+	return errors.Join(err, term.Restore(int(s.in.Fd()), s.was))
+}
+
+// size is that of the terminal: 80 columns and 24 rows where it does not say.
+func (s *screen) size() (columns, rows int) {
+	columns, rows, err := term.GetSize(int(s.out.Fd()))
+	if err != nil || columns <= 0 || rows <= 0 {
+		return 80, 24
+	}
+	return columns, rows
+}
+
+// draw shows a frame. In one write it sends the lines that are not there yet.
+func (s *screen) draw(lines []string) error {
+	var b strings.Builder
+	if len(s.shown) != len(lines) {
+		b.WriteString(clearScreen)
+		s.shown = make([]string, len(lines))
+	}
+	for i, line := range lines {
+		if line != s.shown[i] {
+			b.WriteString("\x1b[" + strconv.Itoa(i+1) + ";1H\x1b[2K" + line)
+		}
+	}
+	copy(s.shown, lines)
+	if b.Len() == 0 {
+		return nil
+	}
+	_, err := s.out.WriteString(beginFrame + b.String() + endFrame)
+	return err
+}
+
+// keys sends what is typed, until nothing more can be read or done is closed.
+func (s *screen) keys(done <-chan struct{}) <-chan view.Key {
+	out := make(chan view.Key)
+	go func() {
+		defer close(out)
+		buf := make([]byte, 256)
+		for {
+			n, err := s.in.Read(buf)
+			for typed := string(buf[:n]); typed != ""; {
+				var key string
+				key, typed = firstKey(typed)
+				select {
+				case out <- keyNamed(key):
+				case <-done:
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return out
+}
+
+// firstKey takes the first key off what was typed: a byte, or a whole escape
+// sequence, so that nothing in one that we do not know is taken for a key.
+func firstKey(typed string) (key, rest string) {
+	const escape = "\x1b"
+	n := 1
+	if strings.HasPrefix(typed, escape) && len(typed) > 1 {
+		n = 2
+		if typed[1] == '[' || typed[1] == 'O' {
+			for n < len(typed) && (typed[n] < '@' || typed[n] > '~') {
+				n++
+			}
+			n = min(n+1, len(typed))
+		}
+	}
+	return typed[:n], typed[n:]
+}
+
+// keyNamed gives the key that a terminal sends as this.
+func keyNamed(sent string) view.Key {
+	switch sent {
+	case "q", "\x03": // Ctrl-C
+		return view.KeyQuit
+	case "k", "\x1b[A", "\x1bOA":
+		return view.KeyUp
+	case "j", "\x1b[B", "\x1bOB":
+		return view.KeyDown
+	case "\x1b[5~", "\x02", "\x15": // Ctrl-B, Ctrl-U
+		return view.KeyPageUp
+	case "\x1b[6~", "\x06", "\x04", " ": // Ctrl-F, Ctrl-D
+		return view.KeyPageDown
+	case "g", "\x1b[H", "\x1bOH", "\x1b[1~":
+		return view.KeyHome
+	case "G", "\x1b[F", "\x1bOF", "\x1b[4~":
+		return view.KeyEnd
+	case "\r", "\n", "l", "\x1b[C", "\x1bOC":
+		return view.KeyEnter
+	case "\x1b", "h", "\x7f", "\x1b[D", "\x1bOD":
+		return view.KeyBack
+	case "?":
+		return view.KeyHelp
+	case "r":
+		return view.KeyLook
+	}
+	return view.NoKey
+}
