@@ -276,6 +276,35 @@ func TestMaxBody(t *testing.T) {
 	}
 }
 
+// TestBodyThatStalls also sees that one which only takes its time is waited for.
+func TestBodyThatStalls(t *testing.T) {
+	t.Parallel()
+	s := start(t, folder(t), config(upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(w, r.Body)
+	})))
+	for whole, want := range map[bool]int{true: http.StatusOK, false: http.StatusRequestTimeout} {
+		out, in := io.Pipe()
+		go func() {
+			for i := 0; i < 4; i++ {
+				fmt.Fprint(in, "word ")
+				time.Sleep(stall / 2)
+			}
+			if whole {
+				in.Close()
+			}
+		}()
+		r := request(t, http.MethodPost, s.url(t)+"/x", out)
+		if !whole {
+			r.ContentLength = 100 // so that nothing is answered before it has come
+		}
+		answer, text := do(t, r)
+		in.Close()
+		if answer.StatusCode != want || whole && text != "word word word word " {
+			t.Errorf("whole %t: %d %q, want %d", whole, answer.StatusCode, text, want)
+		}
+	}
+}
+
 func TestMaxConcurrent(t *testing.T) {
 	t.Parallel()
 	entered, leave := make(chan bool), make(chan bool)
@@ -473,7 +502,7 @@ func TestBrokenReloadChangesNothing(t *testing.T) {
 			t.Errorf("%s: reload = %d %s, want 409", name, status, text)
 		}
 		after := s.identity(t)
-		after.Healthy, after.HealthReason = before.Healthy, before.HealthReason
+		after.Healthy, after.HealthReason, after.HealthSince = before.Healthy, before.HealthReason, before.HealthSince
 		if diff := cmp.Diff(before, after); diff != "" {
 			t.Errorf("%s changed the gateway (-before +after):\n%s", name, diff)
 		}

@@ -40,7 +40,7 @@ type Event struct {
 
 	ID     resource.ID   // the Step kinds
 	Action plan.Action   // the Step kinds, and Withheld
-	Took   time.Duration // StepDone, StepFailed; 0: not measured
+	Took   time.Duration // StepDone, StepFailed, and so far Waiting; 0: not measured
 	Error  string        // StepFailed; may have several lines, such as the end of a log
 	For    string        // Waiting: what is waited for
 
@@ -62,8 +62,10 @@ type Summary struct {
 	UnchangedDigest string // over owned fields, UIDs and gateway identities; "" unless there was nothing to do
 	Incomplete      bool   // something could not be seen, so that doing nothing proves nothing
 
-	// Unsold are the addresses of offers that should sell, and did not in time.
+	// Unsold are the addresses of offers that should sell, and did not in time;
+	// Sells are the others, as far as they were waited for.
 	Unsold []string
+	Sells  []Selling
 }
 
 // A Printer is told what happens in a run, as it happens. Printers are safe for
@@ -145,7 +147,8 @@ func (e Event) MarshalJSON() ([]byte, error) {
 			eventHead
 			Address string `json:"address"`
 			For     string `json:"for"`
-		}{head, name(e.Address, e.Key), e.For})
+			Took    int64  `json:"elapsed_ms"`
+		}{head, name(e.Address, e.Key), e.For, e.Took.Milliseconds()})
 	case Withheld:
 		return encode(struct {
 			eventHead
@@ -183,6 +186,7 @@ type summaryWire struct {
 	Requests        map[string]int `json:"requests"`
 	Elapsed         int64          `json:"elapsed_ms"`
 	Complete        bool           `json:"complete"`
+	Sells           []string       `json:"sells"`
 	Unsold          []string       `json:"unsold"`
 	UnchangedDigest *string        `json:"unchanged_digest"`
 }
@@ -192,7 +196,11 @@ func (s Summary) wire(head eventHead) summaryWire {
 	if requests == nil {
 		requests = map[string]int{}
 	}
-	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete, list(s.Unsold), orNull(s.UnchangedDigest)}
+	sells := []string{}
+	for _, one := range s.Sells {
+		sells = append(sells, name(one.Address, one.Key))
+	}
+	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete, sells, list(s.Unsold), orNull(s.UnchangedDigest)}
 }
 
 // orNull is nil, JSON's null, for what is empty.

@@ -32,7 +32,9 @@ func runEvents() map[string][]view.Event {
 	failed.Error = "gateway exited with 1; its last lines:\nlisten tcp 127.0.0.1:8402: bind: address already in use\n"
 	failed.DeclaredAt = offer.Source{File: "offers.hcl", Line: 31}
 	waiting := step(view.Waiting, resource.ServiceOffer, "")
-	waiting.For = "UpstreamHealthy (Unhealthy)"
+	waiting.For, waiting.Took = "UpstreamHealthy (Unhealthy)", 1200*time.Millisecond
+	selling := []view.Selling{{Address: inference("qwen", 31).Address, Offer: *inference("qwen", 31), URL: "https://shop.example.org/services/qwen"},
+		{Address: weather("eu").Address, Offer: *weather("eu")}}
 	held := step(view.Withheld, resource.ServiceOffer, plan.Update)
 	held.Class, held.Cause, held.Why, held.Next = plan.Money, plan.LiveChanged, "kubectl-edit changed it in the cluster", "obolctl apply --target inference.qwen"
 	finish := func(s view.Summary) view.Event {
@@ -43,7 +45,7 @@ func runEvents() map[string][]view.Event {
 	return map[string][]view.Event{
 		"applied": {begin, step(view.StepStarted, resource.Service, plan.Create), done, waiting, waiting, held,
 			finish(view.Summary{Counts: view.Counts{Create: 3, Start: 1, Withheld: 1, Unchanged: 2}, Writes: 7,
-				Requests: map[string]int{"list": 6, "patch": 7}, Elapsed: 840 * time.Millisecond})},
+				Requests: map[string]int{"list": 6, "patch": 7}, Elapsed: 840 * time.Millisecond, Sells: selling})},
 		"failed": {begin, done, failed, finish(view.Summary{Counts: view.Counts{Create: 1}, Failed: 1, Writes: 2, Elapsed: 64 * time.Second})},
 		"nothing": {begin, finish(view.Summary{Counts: view.Counts{Unchanged: 4}, Requests: map[string]int{"list": 6},
 			Elapsed: 300 * time.Millisecond, UnchangedDigest: "9f86d081"})},
@@ -95,10 +97,10 @@ func TestEventKeys(t *testing.T) {
 		view.StepStarted: "time event address id action",
 		view.StepDone:    "time event address id action elapsed_ms",
 		view.StepFailed:  "time event address id action elapsed_ms error declared_at next",
-		view.Waiting:     "time event address for",
+		view.Waiting:     "time event address for elapsed_ms",
 		view.Withheld:    "time event address action class cause why next",
 		view.Summarized: "time event create update replace delete start restart reload stop drain undrain undelete takeover " +
-			"blocked withheld unchanged failed writes requests elapsed_ms complete unsold unchanged_digest",
+			"blocked withheld unchanged failed writes requests elapsed_ms complete sells unsold unchanged_digest",
 	}
 	for kind, keys := range want {
 		var b bytes.Buffer

@@ -18,6 +18,7 @@ type HumanPrinter struct {
 	mu      sync.Mutex
 	run     string
 	waiting map[string]string // by address, what was last said
+	drawn   int               // live lines at the end of what was written
 }
 
 // NewHumanPrinter gives a printer for people. Of s, Now is not used: events
@@ -53,7 +54,9 @@ func (h *HumanPrinter) Event(e Event) {
 		p.summary(e.Summary, h.verb())
 	}
 	if p.b.Len() > 0 {
-		h.out.write([]byte(p.b.String()), nil)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.out.write([]byte(h.erase()+p.b.String()), nil)
 	}
 }
 
@@ -78,7 +81,7 @@ func (h *HumanPrinter) wait(p *page, e Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	who := name(e.Address, e.Key)
-	if p.Quiet || h.waiting[who] == e.For {
+	if p.Quiet || p.Live || h.waiting[who] == e.For {
 		return
 	}
 	h.waiting[who] = e.For
@@ -119,13 +122,14 @@ func (p *page) held(e Event) {
 	p.next(4, e.Next)
 }
 
-// summary writes how the run ended, and last what does not sell. Nothing to do is
+// summary writes how the run ended, what sells, and last what does not. Nothing to do is
 // said only when all could be seen and nothing was asked for.
 func (p *page) summary(s Summary, verb string) {
 	idle := s.changes() == 0 && s.Failed == 0 && s.Blocked == 0 && s.Withheld == 0
 	if !p.Quiet || !idle || s.Incomplete {
 		p.outcome(s, verb, idle)
 	}
+	p.sales(s.Sells)
 	if len(s.Unsold) > 0 {
 		p.flow(0, span{text: "! Not selling yet: ", tone: bad}, text(strings.Join(s.Unsold, ", ")))
 	}

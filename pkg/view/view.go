@@ -19,6 +19,7 @@ type Style struct {
 	Now     time.Time // the present, for "3 minutes ago"; zero: times are written out
 	Quiet   bool      // only what needs somebody: one line for each change, nothing when there is none
 	Verbose bool      // every field and every change, uncut
+	Live    bool      // lines can be written anew: what is waited for is shown in place
 }
 
 // width is the number of columns to write in.
