@@ -28,6 +28,7 @@ type sale struct {
 	way     way
 	auth    x402.Authorization
 	request x402.Request
+	peer    netip.Addr // that asked, as the gates count them
 
 	verified *facilitator // that said the payment is good; nil: none was asked
 	asked    bool         // the upstream has the request
@@ -48,7 +49,7 @@ func (s *sale) entry(now time.Time) ledger.Entry {
 // verify asks a facilitator whether the payment would settle, unless settling
 // is to be the only question. A signature that we cannot check is never left
 // unasked: anybody could have written it.
-func (s *sale) verify(ctx context.Context, peer netip.Addr) error {
+func (s *sale) verify(ctx context.Context) error {
 	able := s.till.able(s.way.Facilitators)
 	if len(able) == 0 {
 		return errNoFacilitator
@@ -56,10 +57,10 @@ func (s *sale) verify(ctx context.Context, peer netip.Addr) error {
 	if s.route.seat.Settle == before && s.auth.Proven {
 		return nil
 	}
-	if !s.till.verifying.enter(peer) {
+	if !s.till.verifying.enter(s.peer) {
 		return errBusy
 	}
-	defer s.till.verifying.leave(peer)
+	defer s.till.verifying.leave(s.peer)
 	for _, f := range able {
 		verdict, err := f.Verify(ctx, s.request)
 		f.note(ctx, s.till.Log, err)
@@ -121,7 +122,7 @@ func (s *sale) order() []*facilitator {
 func (s *sale) finish(ctx context.Context, err error) {
 	if !s.ended {
 		s.ended = true
-		s.till.paid.leave(netip.Addr{})
+		s.till.paid.leave(s.peer)
 	}
 	if err != nil {
 		s.till.Log.ErrorContext(ctx, "cannot write down a payment", "claim", fmt.Sprint(s.auth.Claim), "error", err.Error())

@@ -11,7 +11,6 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -26,6 +25,7 @@ import (
 // Limits of one till.
 const (
 	maxPaid      = 1024 // payments that were claimed and have not come to an end
+	maxPaidOfOne = 256  // of these, for one address that is not loopback
 	maxDebts     = 256  // streams under way, and debts left over from others
 	maxVerifying = 64   // questions to facilitators before the upstream is asked
 	maxOfOne     = 8    // of these, for one address that is not loopback
@@ -65,7 +65,7 @@ func NewTill(o Options) *Till {
 		Options:      o,
 		pages:        template.Must(template.New("page").Parse(pageText)),
 		metrics:      newMetrics(o.Metrics),
-		paid:         newGate(maxPaid, maxPaid),
+		paid:         newGate(maxPaid, maxPaidOfOne),
 		verifying:    newGate(maxVerifying, maxOfOne),
 		streams:      newStreams(),
 		debts:        make(chan struct{}, 1),
@@ -125,17 +125,18 @@ func (t *Till) sell(w http.ResponseWriter, r *http.Request, rt *route, below str
 		t.turnAway(w, r, rt, err)
 		return
 	}
-	if !t.paid.enter(netip.Addr{}) {
+	sale.peer = peer(r)
+	if !t.paid.enter(sale.peer) {
 		t.turnAway(w, r, rt, errBusy)
 		return
 	}
 	if err := t.Ledger.Claim(r.Context(), sale.entry(time.Now())); err != nil {
-		t.paid.leave(netip.Addr{})
+		t.paid.leave(sale.peer)
 		t.turnAway(w, r, rt, err)
 		return
 	}
 	defer sale.end(r.Context())
-	if err := sale.verify(r.Context(), peer(r)); err != nil {
+	if err := sale.verify(r.Context()); err != nil {
 		sale.end(r.Context())
 		t.turnAway(w, r, rt, err)
 		return

@@ -39,6 +39,10 @@ var ErrMustNotRun = errors.New("must not run")
 // to stop.
 const defaultGrace = 30 * time.Second
 
+// defaultStall is how long a client may send nothing of a body that it began:
+// what its request holds, others wait for.
+const defaultStall = 30 * time.Second
+
 // Options are what one gateway is told by the process it runs in.
 type Options struct {
 	Config  string // path of the configuration; all other files of the gateway are in its folder
@@ -51,6 +55,7 @@ type Options struct {
 	LookupEnv func(string) (string, bool) // for secrets that name a variable; nil: none is set
 	Ready     func()                      // called once, when the gateway answers; may be nil
 	Grace     time.Duration               // 0: defaultGrace
+	Stall     time.Duration               // 0: defaultStall
 }
 
 // A server is one gateway.
@@ -90,6 +95,9 @@ func Serve(ctx context.Context, o Options) (err error) {
 	signal.Ignore(syscall.SIGPIPE) // a log that nobody reads any more ends no sale
 	if o.Grace == 0 {
 		o.Grace = defaultGrace
+	}
+	if o.Stall == 0 {
+		o.Stall = defaultStall
 	}
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }

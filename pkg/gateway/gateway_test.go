@@ -91,6 +91,9 @@ func write(t *testing.T, path string, v any) {
 // grace is how long its requests have when a gateway is told to stop.
 const grace = 5 * time.Second
 
+// stall is how long they wait for more of a body.
+const stall = time.Second
+
 // begin starts a gateway in a folder; ready is closed when it answers.
 func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready chan struct{}) {
 	t.Helper()
@@ -100,7 +103,7 @@ func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready c
 	go func() {
 		defer close(s.done)
 		s.done <- gateway.Serve(ctx, gateway.Options{
-			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: grace,
+			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: grace, Stall: stall,
 			LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
 			Ready:     func() { close(ready) },
 		})

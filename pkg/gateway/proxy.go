@@ -105,6 +105,16 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 			// hit, so that the client reads the refusal before the connection ends.
 			r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
 		}
+		if r.ContentLength == 0 {
+			goesOn = s.forward(p, w, r)
+			return
+		}
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		body := &patient{ReadCloser: r.Body, client: http.NewResponseController(innermost(w)), stall: s.Stall, cancel: cancel}
+		defer body.end()
+		r = r.WithContext(context.WithValue(ctx, patientKey{}, body))
+		r.Body = body
 		goesOn = s.forward(p, w, r)
 	}
 }
@@ -288,6 +298,10 @@ func (s *server) upstreamFailed(p *plane, w http.ResponseWriter, r *http.Request
 		return
 	case errors.As(err, &body):
 		tooLarge(w, body.Limit)
+		return
+	case stalled(r):
+		w.Header().Set("Connection", "close")
+		refuse(w, http.StatusRequestTimeout, "body_stalled", "nothing more of the body came for "+s.Stall.String())
 		return
 	case r.Context().Err() != nil:
 		w.WriteHeader(statusClientGone)
