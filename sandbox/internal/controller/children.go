@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +53,7 @@ func (r *offers) withdraw(ctx context.Context, o *v1alpha1.ServiceOffer) (gone b
 // kind.
 func (r *offers) remove(ctx context.Context, child *unstructured.Unstructured) (absent bool, err error) {
 	err = r.Delete(ctx, child)
-	if meta.IsNoMatchError(err) || err != nil && client.IgnoreNotFound(err) == nil {
+	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return true, nil
 	}
 	return false, err
