@@ -208,6 +208,10 @@ func forward(r *http.Request, path, payer string) *http.Request {
 	strip(out.Header)
 	if payer != "" {
 		out.Header[payerHeader], out.Header[walletHeader] = []string{payer}, []string{payer}
+		out.Header.Del("Connection") // it could name them, and the proxy would drop them
+		if out.Header.Get("Upgrade") != "" {
+			out.Header.Set("Connection", "Upgrade")
+		}
 	}
 	return out
 }

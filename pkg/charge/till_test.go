@@ -583,6 +583,7 @@ func TestHeadersStayOnTheirSide(t *testing.T) {
 		}
 		r.Header.Set("X-Payment-Payer", "0xforged")
 		r.Header.Set("Settlement-Overrides", "{}")
+		r.Header.Set("Connection", "x-payment-payer, X-Verified-Wallet") // asks the proxy to drop them
 		answer, _ := w.do(r)
 		for name, values := range answer.Header {
 			if strings.Contains(strings.Join(values, ""), "forged") {
