@@ -77,8 +77,8 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 	set, marks := plan.Agreed(in, pl, r.agreement)
 	run.accord = &accord{set, marks, r.agreement.By}
 	failed, err := run.carryOut(ctx)
-	if err == nil && r.wait > 0 {
-		run.waitSellable(ctx, r.wait)
+	if err == nil {
+		run.watchOver(ctx, r.wait)
 	}
 	run.summarize()
 	if err != nil {

@@ -59,9 +59,17 @@ type keeper struct {
 	w       *workspace
 	waitAPI time.Duration
 	terse   bool // rounds that do nothing say nothing: those of a watch, after its first
+
+	wait     time.Duration // until what was restored sells; 0: not at all
+	restored bool          // something was, gateways before the first round too
 }
 
+// restoredWait is how long converge waits until what it restored sells. A watch
+// does not wait: gateways may die meanwhile.
+const restoredWait = 10 * time.Second
+
 func (k *keeper) once(ctx context.Context) error {
+	k.wait = restoredWait
 	res, err := converge.Once(ctx, k)
 	code, err := k.ended(ctx, res, err)
 	if err != nil {
@@ -228,12 +236,24 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		}
 		e.start()
 		_, err = e.carryOut(ctx)
+		k.restored = k.restored || len(e.outcomes) > 0
+		if err == nil && !hostOnly {
+			e.watchOver(ctx, k.patience())
+		}
 		e.summarize()
 		k.terse = k.terse || !hostOnly
 		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
 		return err
 	})
 	return res, err
+}
+
+// patience is how long what sells is waited for.
+func (k *keeper) patience() time.Duration {
+	if !k.restored {
+		return 0
+	}
+	return k.wait
 }
 
 // withoutCluster picks what is done on the host while nobody knows how the

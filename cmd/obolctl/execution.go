@@ -30,7 +30,8 @@ type execution struct {
 	accord    *accord     // to be accepted before anything is changed; nil: nothing is
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
-	hostWrite int      // processes started, stopped or reloaded
+	hostWrite int // processes started, stopped or reloaded
+	sells     []view.Selling
 	unsold    []string // addresses of offers that should sell and did not in time
 }
 
@@ -49,7 +50,9 @@ func (w *workspace) printer() view.Printer {
 	if w.json {
 		return view.NewJSONPrinter(w.stdout)
 	}
-	return view.NewHumanPrinter(w.stdout, w.style(w.process))
+	style := w.style(w.process)
+	style.Live = w.process.width > 0 && w.process.getenv("TERM") != "dumb"
+	return view.NewHumanPrinter(w.stdout, style)
 }
 
 // accept writes what was agreed to: first the marks, so that what is to go is
@@ -257,7 +260,7 @@ func (r *execution) by() string {
 
 // summarize says how it ended. With nothing to do, that is the proof of it.
 func (r *execution) summarize() {
-	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete, Unsold: r.unsold}
+	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete, Sells: r.sells, Unsold: r.unsold}
 	for _, o := range r.outcomes {
 		if o.Err != nil {
 			s.Failed++

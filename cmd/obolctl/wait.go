@@ -2,26 +2,54 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
-	"github.com/obolctl/obolctl/pkg/kube"
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
-// sellPoll is how often live offers are looked at while they are waited for.
-const sellPoll = time.Second
+// How offers are looked at while they are waited for.
+const (
+	firstPause  = 200 * time.Millisecond
+	longPause   = time.Second
+	healthPause = 3 * time.Second // for a gateway that was started to have asked its upstream
+	askTime     = 2 * time.Second // for an answer of the public side
+	touchAtOnce = 8
+)
 
-// waitSellable waits until what should sell is sellable, at most for limit, and
-// notes what still does not. Where nothing reconciles the offers it does not
-// wait, and says so after a run that did something.
-func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
-	waiting := r.sellers()
-	if len(waiting) == 0 {
+// A vigil follows the offers of a run until they sell. It sees for itself:
+// conditions can be stale.
+type vigil struct {
+	r       *execution
+	in      plan.Input // as the last look saw it
+	fresh   bool       // what was seen before the run is good for a first look
+	placed  bool       // it was seen where the cluster has the gateways
+	began   time.Time
+	offers  []offer.Offer        // that should sell
+	left    []offer.Offer        // of these, that do not yet and are waited for
+	lacks   map[offer.Key]string // what each of them waits for
+	told    map[offer.Key]string
+	client  *public.Client
+	silent  map[string]bool // URLs of which nobody is asked any more
+	touches bool            // it may touch
+}
+
+// watchOver has the controller look again at what is doubted, and waits until
+// what should sell does, at most for limit; it notes what sells and what still
+// does not. Without a limit it does not wait. Where nothing reconciles the offers
+// it does neither, and says so after a run that did something.
+func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
+	offers, waited := r.sellers()
+	if len(offers) == 0 {
 		return
 	}
 	if c := r.in.World.Cluster.Controller; c != resource.Present {
@@ -29,83 +57,316 @@ func (r *execution) waitSellable(ctx context.Context, limit time.Duration) {
 		if c == resource.Unknown {
 			why = "whether something reconciles the offers in this cluster could not be seen"
 		}
-		if len(r.outcomes) > 0 {
+		if len(r.outcomes) > 0 && limit > 0 {
 			r.w.say("%s: not waiting for them", why)
 		}
 		return
 	}
-	ctx, stop := context.WithTimeout(ctx, limit)
-	defer stop()
-	told := map[resource.ID]string{}
-	for {
-		ids := slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare)
-		_, seen := r.w.kube.Look(ctx, kube.Ask{IDs: ids, Site: r.w.site.Name(), SerialName: r.w.serialName()})
-		for _, id := range ids {
-			why := unsold(seen[id], time.Now())
-			if why == "" {
-				delete(waiting, id)
-			} else if told[id] != why {
-				told[id] = why
-				r.printer.Event(view.Event{Time: time.Now(), Kind: view.Waiting, Address: waiting[id].address, Key: waiting[id].key, For: why})
-			}
-		}
-		if len(waiting) == 0 {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			for _, id := range slices.SortedFunc(maps.Keys(waiting), resource.ID.Compare) {
-				r.unsold = append(r.unsold, waiting[id].address.String())
-			}
-			return
-		case <-time.After(sellPoll):
+	v := vigil{
+		r: r, in: r.in, fresh: len(r.outcomes) == 0, placed: len(r.outcomes) == 0, touches: true,
+		began: time.Now(), offers: offers, left: slices.Clone(waited),
+		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]bool{}, client: public.New(askTime),
+	}
+	v.in.Memory.Marks = r.marks
+	defer v.client.Close()
+	if limit == 0 || len(waited) == 0 {
+		v.settleHealth(ctx)
+		return
+	}
+	v.wait(ctx, limit)
+	for _, o := range waited {
+		if slices.ContainsFunc(v.left, func(l offer.Offer) bool { return l.Key() == o.Key() }) {
+			r.unsold = append(r.unsold, o.Address.String())
+		} else {
+			r.sells = append(r.sells, view.Selling{Address: o.Address, Key: o.Key(), Offer: o, URL: o.PublicURL(v.in.World.Cluster.PublicURL)})
 		}
 	}
 }
 
-// sellers are the live offers that should sell now: accepted, not drained, and
-// neither withheld nor failed in this run.
-func (r *execution) sellers() map[resource.ID]named {
-	out := map[resource.ID]named{}
-	stuck := map[resource.ID]bool{}
+// wait looks until everything sells, or the limit is over.
+func (v *vigil) wait(ctx context.Context, limit time.Duration) {
+	ctx, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	for pause := firstPause; ; pause = min(pause*5/4, longPause) {
+		if v.look(ctx) {
+			v.touch(ctx)
+			v.judge(ctx)
+			v.tell()
+		}
+		if len(v.left) == 0 || !rest(ctx, pause) {
+			return
+		}
+	}
+}
+
+// settleHealth looks until every gateway knows whether its upstream answers, for
+// a moment, and touches what is doubted then.
+func (v *vigil) settleHealth(ctx context.Context) {
+	ctx, stop := context.WithTimeout(ctx, healthPause)
+	defer stop()
+	for {
+		if v.look(ctx) {
+			v.touch(ctx)
+		}
+		if !v.asking() || !rest(ctx, firstPause) {
+			return
+		}
+	}
+}
+
+// asking reports whether a gateway has not yet heard from its upstream.
+func (v *vigil) asking() bool {
+	return slices.ContainsFunc(v.offers, func(o offer.Offer) bool {
+		g := v.in.World.Seen[gatewayID(o.Key())].Gateway
+		return o.HasGateway() && g != nil && g.Answering && !g.Healthy && g.HealthSince.IsZero()
+	})
+}
+
+// rest waits, and reports whether there is time left.
+func rest(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
+	}
+}
+
+// look sees the offers by one LIST, and their gateways; the first time after a
+// run that changed something, where the cluster has these, too. It reports
+// whether it came to its end.
+func (v *vigil) look(ctx context.Context) bool {
+	v.in.Now = time.Now()
+	if v.fresh {
+		v.fresh = false
+		return true
+	}
+	var ids, gateways []resource.ID
+	for _, o := range v.offers {
+		ids = append(ids, offerID(o.Key()))
+		if o.HasGateway() {
+			gateways = append(gateways, gatewayID(o.Key()))
+			if !v.placed {
+				ids = append(ids, resource.ID{Kind: resource.EndpointSlice, Namespace: o.Namespace, Name: o.Name})
+			}
+		}
+	}
+	seen := maps.Clone(v.in.World.Seen)
+	if gateways != nil {
+		_, running := v.r.w.host.Look(ctx, gateways)
+		maps.Copy(seen, running)
+	}
+	maps.Copy(seen, v.r.w.kube.See(ctx, ids))
+	if ctx.Err() != nil {
+		return false
+	}
+	v.in.World.Seen, v.placed = seen, true
+	return true
+}
+
+// touch has the controller look again at what is doubted.
+func (v *vigil) touch(ctx context.Context) {
+	if !v.touches {
+		return
+	}
+	doubts := plan.Doubts(v.in)
+	errs := make([]error, len(doubts))
+	turns := make(chan struct{}, touchAtOnce)
+	var all sync.WaitGroup
+	for i, d := range doubts {
+		all.Go(func() {
+			turns <- struct{}{}
+			defer func() { <-turns }()
+			errs[i] = v.r.w.kube.Touch(ctx, d.ID, v.in.World.Seen[d.ID].Object, time.Now())
+		})
+	}
+	all.Wait()
+	for i, d := range doubts {
+		switch err := errs[i]; {
+		case err == nil:
+			v.say("%s: %s: the controller was asked to look again", d.Address, d.Why)
+		case errors.Is(err, resource.ErrMoved), ctx.Err() != nil: // the next look tells more
+		default:
+			v.touches = false
+			v.say("%v", err)
+		}
+	}
+}
+
+// say tells a person something, beside the lines that are shown in place.
+func (v *vigil) say(format string, args ...any) {
+	v.show(nil)
+	v.r.w.say(format, args...)
+}
+
+// judge finds what each offer waits for, and lets go of those that sell.
+func (v *vigil) judge(ctx context.Context) {
+	var keys []offer.Key
+	for _, o := range v.left {
+		keys = append(keys, o.Key())
+	}
+	v.lacks = plan.Lacks(v.in, keys)
+	var ready []offer.Offer
+	for _, o := range v.left {
+		if v.lacks[o.Key()] == "" {
+			ready = append(ready, o)
+		}
+	}
+	maps.Copy(v.lacks, v.outside(ctx, ready))
+	v.left = slices.DeleteFunc(v.left, func(o offer.Offer) bool { return v.lacks[o.Key()] == "" })
+}
+
+// outside says what offers that are sellable lack for buyers: their entry in the
+// catalog, or a 402 with their terms. Of what does not answer at all nothing is
+// known, and that is said once.
+func (v *vigil) outside(ctx context.Context, offers []offer.Offer) map[offer.Key]string {
+	lacks := map[offer.Key]string{}
+	if len(offers) == 0 || ctx.Err() != nil {
+		return lacks
+	}
+	base := v.in.World.Cluster.PublicURL
+	if base == "" {
+		v.skip(base, "%s: the catalog and the 402 are not asked", unknownURL(v.in))
+	} else if !v.silent[base] {
+		v.catalog(ctx, base, offers, lacks)
+	}
+	var listed []offer.Offer
+	for _, o := range offers {
+		url := o.PublicURL(base)
+		if lacks[o.Key()] == "" && url != "" && !v.silent[url] && (o.Hostname != "" || !v.silent[base]) {
+			listed = append(listed, o)
+		}
+	}
+	v.terms(ctx, base, listed, lacks)
+	return lacks
+}
+
+// catalog says which offers the catalog does not have as it should.
+func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, lacks map[offer.Key]string) {
+	listed, a := v.client.Catalog(ctx, base)
+	if a.Status == 0 {
+		if ctx.Err() == nil {
+			v.skip(base, "%s does not answer (%s): the catalog and the 402 are not asked", base, a.Why)
+		}
+		return
+	}
+	for _, o := range offers {
+		switch diffs := listed.Differences(soldOf(v.in, o)); {
+		case listed == nil:
+			lacks[o.Key()] = "catalog: " + answered(a)
+		case len(diffs) > 0:
+			lacks[o.Key()] = "catalog: " + differing(diffs[0])
+		}
+	}
+}
+
+// terms says which offers do not answer 402 with their terms.
+func (v *vigil) terms(ctx context.Context, base string, offers []offer.Offer, lacks map[offer.Key]string) {
+	var all []public.Inquiry
+	var of []offer.Offer
+	for _, o := range offers {
+		own, _ := public.Of(o, o.PublicURL(base), false)
+		all = append(all, own...)
+		of = append(of, slices.Repeat([]offer.Offer{o}, len(own))...)
+	}
+	for i, a := range v.client.Ask(ctx, all) {
+		key, url := of[i].Key(), of[i].PublicURL(base)
+		switch {
+		case a.Verdict == public.Match || lacks[key] != "":
+		case a.Status == 0 && ctx.Err() == nil:
+			v.skip(url, "%s does not answer (%s): its 402 is not asked", url, a.Why)
+		case len(a.Differences) > 0:
+			lacks[key] = "402: " + differing(a.Differences[0])
+		default:
+			lacks[key] = "402: " + answered(a)
+		}
+	}
+}
+
+// skip notes that a URL is not asked any more, and says why once.
+func (v *vigil) skip(url, format string, args ...any) {
+	if !v.silent[url] {
+		v.silent[url] = true
+		v.say(format, args...)
+	}
+}
+
+// answered words an answer that is not what was waited for.
+func answered(a public.Answer) string {
+	words := fmt.Sprintf("%s answers %d", a.URL, a.Status)
+	if a.Why != "" {
+		words += " (" + a.Why + ")"
+	}
+	return words
+}
+
+// differing words a difference: declared first.
+func differing(d resource.Difference) string {
+	switch {
+	case d.After == nil:
+		return strings.TrimSpace(fmt.Sprintf("%s: not there yet", d.Path))
+	case d.Before == nil:
+		return fmt.Sprintf("%s: %v, which is not declared", d.Path, d.After)
+	}
+	return fmt.Sprintf("%s: %v, and not %v", d.Path, d.After, d.Before)
+}
+
+// tell says what is waited for: to scripts when it changes, to people at a
+// terminal in place.
+func (v *vigil) tell() {
+	now := time.Now()
+	var waits []view.Wait
+	for _, o := range v.left {
+		key, why := o.Key(), v.lacks[o.Key()]
+		waits = append(waits, view.Wait{Address: o.Address, Key: key, For: why, Since: v.began})
+		if v.told[key] != why {
+			v.told[key] = why
+			v.r.printer.Event(view.Event{Time: now, Kind: view.Waiting, Address: o.Address, Key: key, For: why, Took: now.Sub(v.began)})
+		}
+	}
+	v.show(waits)
+}
+
+// show shows at a terminal what is waited for.
+func (v *vigil) show(waits []view.Wait) {
+	if p, live := v.r.printer.(interface {
+		Waits(time.Time, []view.Wait)
+	}); live {
+		p.Waits(time.Now(), waits)
+	}
+}
+
+// sellers are the offers of the cluster that should sell now, accepted and not
+// drained, and those of them that are waited for: with which nothing was
+// withheld or failed in this run.
+func (r *execution) sellers() (all, waited []offer.Offer) {
+	stuck := map[resource.ID]bool{} // by ServiceOffer
 	for _, c := range r.plan.Changes {
 		for _, s := range c.Steps {
 			stuck[s.ID] = stuck[s.ID] || s.Withheld || s.Action == plan.Block
 		}
 	}
 	for _, o := range r.outcomes {
-		stuck[o.ID] = stuck[o.ID] || o.Err != nil
+		id := resource.ID{Kind: resource.ServiceOffer, Namespace: o.ID.Namespace, Name: o.ID.Name}
+		stuck[id] = stuck[id] || o.Err != nil
 	}
 	set := r.in.Want
 	if set == nil && r.in.Memory.Accepted != nil {
 		set = &r.in.Memory.Accepted.Set
 	}
 	if set == nil {
-		return out
+		return nil, nil
 	}
 	for _, o := range set.Offers {
-		id := resource.ID{Kind: resource.ServiceOffer, Namespace: o.Namespace, Name: o.Name}
-		if o.InCluster() && plan.Selling(r.marks, o.Key()) && !stuck[id] && r.in.Policy.Includes(o.Key()) {
-			out[id] = named{o.Key(), o.Address}
+		if !o.InCluster() || !plan.Selling(r.marks, o.Key()) || !r.in.Policy.Includes(o.Key()) {
+			continue
+		}
+		all = append(all, o)
+		if !stuck[offerID(o.Key())] {
+			waited = append(waited, o)
 		}
 	}
-	return out
-}
-
-// unsold says what a live offer still waits for; "" when it is sellable.
-func unsold(s resource.Sighting, now time.Time) string {
-	if s.Presence != resource.Present {
-		return "its ServiceOffer: " + s.Presence.String() + " " + s.Why
-	}
-	if _, sells := plan.Sellable(s.Object, now); sells != nil && *sells {
-		return ""
-	}
-	for _, c := range plan.Conditions(s.Object) {
-		if c.Status != "True" && c.Type != "Draining" && c.Type != "Ready" && c.Type != "Registered" {
-			return fmt.Sprintf("%s (%s: %s)", c.Type, c.Reason, c.Message)
-		}
-	}
-	return "the controller"
+	return all, waited
 }
 
 // say tells a person something that is no data.
