@@ -118,14 +118,15 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 		if addr, err = offer.ParseAddress(q.address); err != nil {
 			return err
 		}
-		if w.json {
-			err = view.StatusJSON(w.stdout, about(rep, addr))
-		} else {
-			err = view.StatusOne(w.stdout, rep, addr, style)
-		}
+		all := rep
 		rep = about(rep, addr)
+		if outside := askOutside(ctx, in, rep.Offers); w.json {
+			err = view.StatusJSON(w.stdout, rep, outside)
+		} else {
+			err = view.StatusOne(w.stdout, all, addr, outside, style)
+		}
 	case w.json:
-		err = view.StatusJSON(w.stdout, rep)
+		err = view.StatusJSON(w.stdout, rep, nil)
 	default:
 		err = view.Status(w.stdout, rep, style)
 	}

@@ -145,3 +145,7 @@ func declaredWays(o offer.Offer, r offer.Route) (ways []x402.Requirements, notes
 	}
 	return ways, notes
 }
+
+// Reads reports whether the request is one that changes nothing, whatever
+// answers it.
+func (q Inquiry) Reads() bool { return q.method == http.MethodGet }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -27,11 +28,19 @@ const (
 	notAsked
 )
 
+// An Outside is what buyers see of one offer.
+type Outside struct {
+	Stopped string          // drained or deleted, so that it must not sell; empty: it should
+	Catalog *public.Answer  // of what the cluster lists, compared for this offer alone; nil: not asked
+	URLs    []public.Answer // of its own URLs, in order; empty: not asked
+}
+
 // StatusOne writes how the offers stand that the address means, each with the
 // chain gateway → upstream → path → conditions → catalog → 402 up to its first
-// break. It fails when no offer of the report is meant.
-func StatusOne(w io.Writer, r plan.Report, a offer.Address, s Style) error {
-	p := &page{Style: s}
+// break; outside is what buyers see of them, as far as that was asked. It fails
+// when no offer of the report is meant.
+func StatusOne(w io.Writer, r plan.Report, a offer.Address, outside map[offer.Key]Outside, s Style) error {
+	p := &page{Style: s, outside: outside}
 	found := false
 	for _, o := range r.Offers {
 		if a.Matches(o.Address) {
@@ -117,8 +126,8 @@ func (p *page) link(l link) {
 }
 
 // chain lists the links of an offer.
-func (p *page) chain(o plan.OfferStatus, public string) []link {
-	return []link{p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o), paymentLink(o, public)}
+func (p *page) chain(o plan.OfferStatus, base string) []link {
+	return []link{p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base)}
 }
 
 func (p *page) gatewayLink(o plan.OfferStatus) link {
@@ -218,9 +227,15 @@ func forSale(condition string) bool {
 	return false
 }
 
-func catalogLink(o plan.OfferStatus) link {
+func catalogLink(o plan.OfferStatus, seen Outside) link {
 	l := link{name: "catalog"}
-	switch {
+	switch a := seen.Catalog; {
+	case a != nil && a.Verdict == public.Match && seen.Stopped != "":
+		l.words = seen.Stopped + ": the catalog leaves it out"
+	case a != nil && a.Verdict == public.Match && o.Sellable != nil && *o.Sellable:
+		l.words = "it lists the offer as accepted"
+	case a != nil && a.Verdict != public.Match:
+		return asked(l, o, *a)
 	case o.Offer != nil && o.Offer.Standalone, o.Sellable == nil:
 		l.state = notAsked
 	case *o.Sellable:
@@ -231,11 +246,41 @@ func catalogLink(o plan.OfferStatus) link {
 	return l
 }
 
-// paymentLink tells how to ask for the 402: that is beyond what status asks.
-func paymentLink(o plan.OfferStatus, public string) link {
+// paymentLink tells what the offer's URLs answer, or how to ask them.
+func paymentLink(o plan.OfferStatus, seen Outside, base string) link {
 	l := link{name: "402", state: notAsked}
-	if o.Offer != nil && o.Offer.PublicURL(public) != "" {
+	for _, a := range seen.URLs {
+		l.state = holds
+		if a.Verdict != public.Match {
+			return asked(l, o, a)
+		}
+		l.words = "as accepted: " + a.URL
+		if seen.Stopped != "" {
+			l.words = seen.Stopped + ", and it does not sell: " + a.URL
+		}
+	}
+	if more := len(seen.URLs) - 1; more > 0 {
+		l.words += ", and " + count(more, "other")
+	}
+	if l.state == notAsked && o.Offer != nil && o.Offer.PublicURL(base) != "" {
 		l.next = "obolctl probe " + o.Address.Typed()
+	}
+	return l
+}
+
+// asked is a link whose answer is not as it should be, or is none.
+func asked(l link, o plan.OfferStatus, a public.Answer) link {
+	l.state, l.next = unknown, "obolctl probe "+o.Address.Typed()
+	if a.Verdict == public.Mismatch {
+		l.state = breaks
+	}
+	l.words = headline(a, "accepted") + ": " + a.URL
+	switch {
+	case len(a.Differences) > 0:
+		d := a.Differences[0]
+		l.words += " (" + d.Path + ": " + value(d.Before) + " → " + value(d.After) + ")"
+	case a.Why != "":
+		l.words += " (" + a.Why + ")"
 	}
 	return l
 }

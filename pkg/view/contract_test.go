@@ -9,6 +9,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 )
@@ -122,7 +123,7 @@ func TestStatusJSONContract(t *testing.T) {
 		LastConverge: plan.Run{At: now, Exit: 2}, Offers: []plan.OfferStatus{o, {Key: o.Key}},
 		Decisions: []plan.Change{held(created(inference("qwen", 31)), "obolctl apply")}}
 	var b bytes.Buffer
-	if err := view.StatusJSON(&b, r); err != nil {
+	if err := view.StatusJSON(&b, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	agree(t, b.Bytes(), map[string]string{
@@ -131,7 +132,7 @@ func TestStatusJSONContract(t *testing.T) {
 		"last_converge": "time exit",
 		"accepted":      "number commit time",
 		"offers.0": "address type namespace name declared accepted live ready sellable conditions drained tombstone " +
-			"price gateway drift",
+			"price gateway drift outside",
 		"offers.0.drained":           "origin by at ends_at reason in_force",
 		"offers.0.tombstone":         "by at uid reason",
 		"offers.0.gateway":           "state supervisor pid listen healthy since restarts version last_exit",
@@ -148,7 +149,7 @@ func TestStatusJSONContract(t *testing.T) {
 		}
 	}
 	var none bytes.Buffer
-	if err := view.StatusJSON(&none, plan.Report{}); err != nil {
+	if err := view.StatusJSON(&none, plan.Report{}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string]string{"last_boot": "null", "last_converge": "null", "accepted": "null", "offers": "[]", "decisions": "[]"} {
@@ -226,7 +227,7 @@ func TestManyChanges(t *testing.T) {
 func TestStatusOneOfNone(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
-	err := view.StatusOne(&b, reports()["well"], offer.Address{Type: offer.HTTP, Label: "none"}, view.Style{})
+	err := view.StatusOne(&b, reports()["well"], offer.Address{Type: offer.HTTP, Label: "none"}, nil, view.Style{})
 	if err == nil || !strings.Contains(err.Error(), "http.none") || b.Len() > 0 {
 		t.Errorf("error = %v, output = %q", err, b.String())
 	}
@@ -242,28 +243,45 @@ func TestStatusOneStopsAtTheFirstBreak(t *testing.T) {
 		f(&o)
 		return o
 	}
+	const shop = "https://shop.example.org"
+	listed := public.Answer{Method: "GET", URL: shop + "/api/services.json", Expects: public.ExpectCatalog, Verdict: public.Match, Status: 200}
+	unlisted, gone := listed, listed
+	unlisted.Verdict, unlisted.Differences = public.Mismatch, []resource.Difference{{Path: "llm/qwen", Before: "for sale"}}
+	gone.Verdict, gone.Status, gone.Why = public.Unknown, 0, "connection refused"
+	right := answered(shop+"/services/qwen/", public.Match, 402)
+	seen := func(catalog public.Answer, urls ...public.Answer) view.Outside {
+		return view.Outside{Catalog: &catalog, URLs: urls}
+	}
+	fine := with(func(*plan.OfferStatus) {})
 	tests := map[string]struct {
-		offer  plan.OfferStatus
-		broken string
-		next   string
+		offer   plan.OfferStatus
+		outside view.Outside
+		broken  string
+		next    string // the end of the last line
 	}{
-		"stopped":     {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayStopped }), "gateway", "obolctl converge"},
-		"crash loop":  {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayCrashLooping }), "gateway", "obolctl logs inference.qwen --previous"},
-		"deaf":        {with(func(o *plan.OfferStatus) { o.Gateway.Answering = false }), "gateway", "obolctl restart inference.qwen"},
-		"no upstream": {with(func(o *plan.OfferStatus) { o.Gateway.Healthy = false }), "upstream", "curl -i http://127.0.0.1:11434/api/version"},
-		"no offer":    {with(func(o *plan.OfferStatus) { o.Live = resource.Absent }), "conditions", "obolctl plan --target inference.qwen"},
-		"no route": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("RoutePublished", "PathConflict", "taken") }),
-			"conditions", "kubectl describe serviceoffer -n llm qwen"},
-		"not listed": {with(func(o *plan.OfferStatus) { o.Sellable = no() }), "catalog", "obolctl plan --target inference.qwen"},
-		"unregistered sells": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("Registered", "Pending", "") }),
-			"", "obolctl probe inference.qwen"},
+		"stopped":     {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayStopped }), view.Outside{}, "gateway", ": obolctl converge"},
+		"crash loop":  {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayCrashLooping }), view.Outside{}, "gateway", ": obolctl logs inference.qwen --previous"},
+		"deaf":        {with(func(o *plan.OfferStatus) { o.Gateway.Answering = false }), view.Outside{}, "gateway", ": obolctl restart inference.qwen"},
+		"no upstream": {with(func(o *plan.OfferStatus) { o.Gateway.Healthy = false }), view.Outside{}, "upstream", ": curl -i http://127.0.0.1:11434/api/version"},
+		"no offer":    {with(func(o *plan.OfferStatus) { o.Live = resource.Absent }), view.Outside{}, "conditions", ": obolctl plan --target inference.qwen"},
+		"no route": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("RoutePublished", "PathConflict", "taken") }), view.Outside{},
+			"conditions", ": kubectl describe serviceoffer -n llm qwen"},
+		"not listed": {with(func(o *plan.OfferStatus) { o.Sellable = no() }), view.Outside{}, "catalog", ": obolctl plan --target inference.qwen"},
+		"unregistered sells": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("Registered", "Pending", "") }), view.Outside{},
+			"", ": obolctl probe inference.qwen"},
+		"sells":       {fine, seen(listed, right, right), "", "as accepted: " + shop + "/services/qwen/, and 1 other"},
+		"unlisted":    {fine, seen(unlisted, right), "catalog", ": obolctl probe inference.qwen"},
+		"free":        {fine, seen(listed, right, answered(shop+"/services/qwen/free", public.Mismatch, 200)), "402", ": obolctl probe inference.qwen"},
+		"unreachable": {fine, seen(gone, answered(shop+"/services/qwen/", public.Unknown, 0)), "", ": obolctl probe inference.qwen"},
+		"broken before": {with(func(o *plan.OfferStatus) { o.Gateway.Healthy = false }), seen(unlisted, right), "upstream",
+			": curl -i http://127.0.0.1:11434/api/version"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var b bytes.Buffer
 			r := plan.Report{Cluster: reachable, Offers: []plan.OfferStatus{tc.offer}}
-			if err := view.StatusOne(&b, r, tc.offer.Address, view.Style{Now: now}); err != nil {
+			if err := view.StatusOne(&b, r, tc.offer.Address, map[offer.Key]view.Outside{tc.offer.Key: tc.outside}, view.Style{Now: now, Width: 200}); err != nil {
 				t.Fatal(err)
 			}
 			broken := ""
@@ -273,7 +291,7 @@ func TestStatusOneStopsAtTheFirstBreak(t *testing.T) {
 				}
 			}
 			lines := strings.Split(strings.TrimSpace(b.String()), "\n")
-			if broken != tc.broken || !strings.HasSuffix(lines[len(lines)-1], ": "+tc.next) {
+			if broken != tc.broken || !strings.HasSuffix(lines[len(lines)-1], tc.next) {
 				t.Errorf("broken %q, want %q; last line %q, want %q", broken, tc.broken, lines[len(lines)-1], tc.next)
 			}
 		})

@@ -154,11 +154,11 @@ func TestStatusScreens(t *testing.T) {
 				if o.Address.Label == "" || len(r.Offers) > 20 {
 					continue
 				}
-				data := screen(t, func(b *bytes.Buffer) error { return view.StatusOne(b, r, o.Address, view.Style{Now: now}) })
+				data := screen(t, func(b *bytes.Buffer) error { return view.StatusOne(b, r, o.Address, nil, view.Style{Now: now}) })
 				fits(t, name, string(data), 80)
 				files = append(files, txtar.File{Name: "one " + o.Address.String(), Data: data})
 			}
-			files = append(files, txtar.File{Name: "json", Data: screen(t, func(b *bytes.Buffer) error { return view.StatusJSON(b, r) })})
+			files = append(files, txtar.File{Name: "json", Data: screen(t, func(b *bytes.Buffer) error { return view.StatusJSON(b, r, nil) })})
 			golden(t, "status/"+name, files...)
 		})
 	}

@@ -209,7 +209,7 @@ func TestStatusLaws(t *testing.T) {
 				t.Fatalf("%s is not mentioned in:\n%s", o.Address, out)
 			}
 			var b bytes.Buffer
-			if err := view.StatusOne(&b, r, o.Address, s); err != nil {
+			if err := view.StatusOne(&b, r, o.Address, nil, s); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -218,7 +218,7 @@ func TestStatusLaws(t *testing.T) {
 			t.Fatalf("colour changes the text from\n%s\nto\n%s", out, got)
 		}
 		var b bytes.Buffer
-		if err := view.StatusJSON(&b, r); err != nil || !json.Valid(b.Bytes()) {
+		if err := view.StatusJSON(&b, r, nil); err != nil || !json.Valid(b.Bytes()) {
 			t.Fatalf("no JSON (%v): %s", err, b.Bytes())
 		}
 	})

@@ -71,7 +71,7 @@ func TestWhatEndsADrain(t *testing.T) {
 		o.Drain = &offer.Drain{Origin: offer.FromCommand, By: "ana", At: ago(time.Minute), Grace: time.Hour}
 		o.Offer.Drain = tc.declared
 		out := string(screen(t, func(b *bytes.Buffer) error {
-			return view.StatusOne(b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, view.Style{Now: now})
+			return view.StatusOne(b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, nil, view.Style{Now: now})
 		}))
 		if !strings.Contains(out, tc.want) || strings.Count(out, "undrain") != strings.Count(tc.want, "undrain") {
 			t.Errorf("%s: want %q in:\n%s", name, tc.want, out)
@@ -189,7 +189,7 @@ func TestCommandsCanBeTyped(t *testing.T) {
 		o := sells(weather("eu"))
 		o.Address.Key, o.Drain = key, &offer.Drain{By: "ana", At: now}
 		var b bytes.Buffer
-		if err := view.StatusOne(&b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, view.Style{Now: now}); err != nil {
+		if err := view.StatusOne(&b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, nil, view.Style{Now: now}); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(b.String(), "next: obolctl undrain "+want+"\n") {

@@ -9,8 +9,9 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-// StatusJSON writes how every offer stands as one JSON document.
-func StatusJSON(w io.Writer, r plan.Report) error {
+// StatusJSON writes how every offer stands as one JSON document; outside is what
+// buyers see of them, as far as that was asked.
+func StatusJSON(w io.Writer, r plan.Report, outside map[offer.Key]Outside) error {
 	doc := statusDoc{
 		FormatVersion: formatVersion, Site: r.Site, Cluster: clusterOf(r.Cluster), LastBoot: moment(r.LastBoot),
 		Offers: []offerDoc{}, Decisions: []decisionDoc{},
@@ -22,7 +23,11 @@ func StatusJSON(w io.Writer, r plan.Report) error {
 		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
 	}
 	for _, o := range r.Offers {
-		doc.Offers = append(doc.Offers, offerOf(o, r.Cluster.PublicURL))
+		one := offerOf(o, r.Cluster.PublicURL)
+		if seen, asked := outside[o.Key]; asked {
+			one.Outside = outsideOf(seen)
+		}
+		doc.Offers = append(doc.Offers, one)
 	}
 	for _, c := range r.Decisions {
 		doc.Decisions = append(doc.Decisions, decisionDoc{name(c.Address, c.Key), c.Class, c.Cause, c.Why, orNull(c.Next)})
@@ -76,6 +81,21 @@ type offerDoc struct {
 	Price      *price           `json:"price"`
 	Gateway    *gatewayDoc      `json:"gateway"`
 	Drift      []driftDoc       `json:"drift"`
+	Outside    *outsideDoc      `json:"outside"` // null: buyers were not asked for
+}
+
+type outsideDoc struct {
+	Catalog *probedURLDoc  `json:"catalog"`
+	URLs    []probedURLDoc `json:"urls"`
+}
+
+func outsideOf(seen Outside) *outsideDoc {
+	doc := &outsideDoc{URLs: answersOf(seen.URLs)}
+	if seen.Catalog != nil {
+		catalog := probedURLOf(*seen.Catalog)
+		doc.Catalog = &catalog
+	}
+	return doc
 }
 
 type drainDoc struct {

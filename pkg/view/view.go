@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/obolctl/obolctl/pkg/offer"
 )
 
 // A Style is how text for people should look. The zero value is plain text in
@@ -65,7 +67,8 @@ func command(s string) span { return span{text: s, tone: bold, solid: true} }
 // A page gathers text and writes it at once.
 type page struct {
 	Style
-	b strings.Builder
+	b       strings.Builder
+	outside map[offer.Key]Outside // what buyers see of offers, where somebody asked
 }
 
 // to writes the page.
