@@ -99,8 +99,15 @@ type htmlDrift struct {
 type htmlOffer struct {
 	Name, State, Class, Ready, Gateway, Price string
 	Open                                      bool // it needs somebody
-	More, Chain                               string
+	More                                      string
+	Told                                      []htmlLine
+	Chain                                     []htmlLink
 }
+
+// A htmlLine is a line of text, or a command to type.
+type htmlLine struct{ Text, Next string }
+
+type htmlLink struct{ Name, State, Class, Words, Ask, Next string }
 
 type htmlEvent struct{ When, Stamp, What, Class, Address, Text string }
 
@@ -200,28 +207,57 @@ func (s Style) htmlDrifts(r plan.Report) []htmlDrift {
 
 func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 	st := s.standing(o)
-	p := &page{Style: Style{Now: s.Now, Width: 1 << 12}} // the browser breaks the lines
-	alone, bare := o, r
-	alone.Drift, bare.Decisions = nil, nil // they stand above
-	p.one(alone, bare)
-	_, chain, _ := strings.Cut(p.b.String(), "\n") // its first line is the row above
-	more := "from its gateway to its buyers"
+	out := htmlOffer{
+		Name: name(o.Address, o.Key), State: st.symbol + " " + st.word, Class: st.tone.class(), Ready: ready(o), Gateway: s.running(o),
+		Price: shortPrice(o.Offer), Open: st.tone == bad, More: "from its gateway to its buyers", Told: s.told(o, r),
+	}
 	if o.Tombstone != nil {
-		more = "who deleted it, and why"
+		out.More = "who deleted it, and why"
+		return out
 	}
-	return htmlOffer{
-		Name: name(o.Address, o.Key), State: st.symbol + " " + st.word, Class: st.tone.class(), Ready: ready(o),
-		Gateway: s.running(o), Price: shortPrice(o.Offer), Open: st.tone == bad, More: more, Chain: strings.TrimRight(unindent(chain), "\n"),
+	p := &page{Style: s}
+	for _, l := range p.chain(o, r.Cluster.PublicURL) {
+		out.Chain = append(out.Chain, l.html())
+		if l.state == breaks {
+			break
+		}
 	}
+	return out
 }
 
-// unindent takes two columns off each line.
-func unindent(text string) string {
-	var b strings.Builder
+// told is what StatusOne tells of an offer before its chain.
+func (s Style) told(o plan.OfferStatus, r plan.Report) []htmlLine {
+	o.Drift, r.Decisions = nil, nil // they stand above
+	p := &page{Style: Style{Now: s.Now, Width: 1 << 12}}
+	p.one(o, r)
+	text, _, _ := strings.Cut(p.b.String(), "\n\n")
+	_, text, _ = strings.Cut(text, "\n") // the first line is that of the table
+	var out []htmlLine
 	for line := range strings.Lines(text) {
-		b.WriteString(strings.TrimPrefix(line, "  "))
+		line = strings.TrimSpace(line)
+		if next, ok := strings.CutPrefix(line, "next: "); ok {
+			out = append(out, htmlLine{Next: next})
+		} else if line != "" {
+			out = append(out, htmlLine{Text: line})
+		}
 	}
-	return b.String()
+	return out
+}
+
+func (l link) html() htmlLink {
+	out := htmlLink{Name: l.name, Words: l.words, Next: l.next}
+	switch l.state {
+	case holds:
+		out.State, out.Class = "✓ ok", good.class()
+	case breaks:
+		out.State, out.Class = "✗ broken", bad.class()
+	case unknown:
+		out.State, out.Class = "? unknown", care.class()
+	case notAsked:
+		out.State, out.Class = "- not asked", dim.class()
+		out.Ask, out.Next = l.next, ""
+	}
+	return out
 }
 
 func (s Style) htmlEvent(e Entry) htmlEvent {

@@ -397,7 +397,7 @@ func (l *Live) recent() []Entry {
 
 // list is the body that shows all offers.
 func (l *Live) list(s Style, room int) []string {
-	blocks := []block{l.table(s), l.decisions(s), l.drifts(s), l.events(s)}
+	blocks := []block{l.table(s), l.decisions(s), l.drifts(s), l.events(s, room)}
 	share(blocks, room)
 	var lines []string
 	for i, b := range blocks {
@@ -433,13 +433,13 @@ func (l *Live) table(s Style) block {
 		}
 		rows = append(rows, row)
 	}
-	wide := s.widths(rows)
+	wide, at := s.widths(rows), l.at()
 	for i, row := range rows {
 		row = row[:len(wide)]
 		row[0].text = strings.TrimPrefix(shorten(row[0].text, wide[0]), gutter)
 		signs := text(gutter)
 		if i > 0 {
-			chosen := i-1 == l.at()
+			chosen := i-1 == at
 			signs = l.signs(s, offers[i-1].Key, chosen)
 			if chosen {
 				row[0].tone = bold
@@ -572,10 +572,11 @@ func (l *Live) drifts(s Style) block {
 	return b
 }
 
-// events is what happened last.
-func (l *Live) events(s Style) block {
+// events is what happened last, as much as there may be room for.
+func (l *Live) events(s Style, room int) block {
 	b := block{part: 1, head: s.line(span{text: "Recent", tone: bold})}
-	for _, e := range l.recent() {
+	all := l.recent()
+	for _, e := range all[:min(len(all), room)] {
 		b.groups = append(b.groups, s.event(e))
 	}
 	return b
