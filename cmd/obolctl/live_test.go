@@ -1,11 +1,13 @@
 package main_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -127,7 +129,16 @@ func TestWatchGoesOn(t *testing.T) {
 	w.types("j\r").sees("obolctl logs http.notes --previous")
 	w.types("\x1b").sees("? help")
 	w.size(100, 30)
-	w.sees("\x1b[30;1H") // the last line is where the terminal now ends
+	w.sees("\x1b[30;1H")                                          // the last line is where the terminal now ends
+	if err := w.cmd.Process.Signal(syscall.SIGCONT); err != nil { // somebody had stopped it, and used the terminal
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() string {
+		if n := strings.Count(w.shown(), "\x1b[?1049h"); n != 2 {
+			return fmt.Sprintf("it took the terminal over %d times", n)
+		}
+		return ""
+	})
 	o.must(0, "drain", "http.notes", "--now", "--reason", "new disk")
 	if strings.Contains(w.shown(), "drained") {
 		t.Error("it looked before an hour was over")
