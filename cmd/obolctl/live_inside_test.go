@@ -86,6 +86,8 @@ func TestWatcherKeeps(t *testing.T) {
 	v.sight.Seen = v.sight.Seen.Add(-2 * time.Hour)
 	v.take(looked(away, resource.Unknown))
 	says("away", resource.Present, "connection refused", true)
+	v.take(looked(away, resource.Unknown))
+	says("still away", resource.Present, "connection refused", true)
 	v.take(finding{err: errors.New("cannot read the state")})
 	says("failed", resource.Present, "cannot read the state", true)
 	v.takeHost(hostFinding{at: time.Now()})
