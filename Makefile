@@ -13,7 +13,8 @@ CHROMIUM := /usr/bin/chromium
 
 MODULES        := . sandbox sandbox/tools bench/kubectl
 LINTED         := . sandbox
-SANDBOX_INPUTS := $(shell find sandbox -path sandbox/tools -prune -o -type f ! -name '*_test.go' -print)
+SANDBOX_PKGS   := charge durable ledger offer x402
+SANDBOX_INPUTS := go.mod go.sum $(shell find sandbox $(addprefix pkg/,$(SANDBOX_PKGS)) -path sandbox/tools -prune -o -path '*/testdata' -prune -o -type f ! -name '*_test.go' -print)
 GOLDEN_DIRS     = $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xargs -rn1 dirname | sort -u)
 
 stage = @printf '\n==> %s\n' '$(1)'

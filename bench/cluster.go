@@ -69,7 +69,7 @@ func (b *bench) start(ctx context.Context) error {
 // same objects and as many workers, in a new cluster each time.
 func (b *bench) firstApply(ctx context.Context) error {
 	b.progress("the first apply of %d offers ...", b.offers)
-	if err := b.do(ctx, b.sandbox, "up", "--dir", b.path("cluster"), "--detach"); err != nil {
+	if err := b.do(ctx, b.sandbox, "up", "--dir", b.path("cluster"), "--detach", "--bare"); err != nil {
 		return err
 	}
 	if err := b.declare(fmt.Sprintf(`

@@ -19,7 +19,7 @@ type act func(context.Context, *stage) error
 var story = []scene{
 	{"A host with a model server, and a cluster with an agent that has a wallet", []act{
 		startModelServer,
-		typed("obol-sandbox up --dir cluster --detach", 0),
+		typed("obol-sandbox up --dir cluster --detach --bare", 0),
 		connect,
 		bringAgent,
 		findFacilitator,

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -30,11 +31,12 @@ const Env = "OBOL_SANDBOX"
 // A Cluster is one sandbox that is up.
 type Cluster struct {
 	Dir   string
+	Edge  string // URL where buyers reach the stack; empty in a bare sandbox
 	exe   string
 	audit string
 }
 
-// Main runs the tests of a package with one sandbox, which it hands to use
+// Main runs the tests of a package with one bare sandbox, which it hands to use
 // before and takes down after. It returns the exit code for os.Exit.
 func Main(m *testing.M, use func(*Cluster)) int {
 	dir, err := os.MkdirTemp("", "obolctl-cluster-")
@@ -42,7 +44,7 @@ func Main(m *testing.M, use func(*Cluster)) int {
 		return failed(err)
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // a folder for temporary files
-	c, err := start(dir)
+	c, err := start(dir, "--bare")
 	if err != nil {
 		return failed(err)
 	}
@@ -54,10 +56,17 @@ func Main(m *testing.M, use func(*Cluster)) int {
 	return code
 }
 
-// Start gives a sandbox of the test's own, which is down when the test ends.
-func Start(t testing.TB) *Cluster {
+// Start gives a bare sandbox of the test's own, in which nothing reconciles. It
+// is down when the test ends.
+func Start(t testing.TB) *Cluster { t.Helper(); return own(t, "--bare") }
+
+// StartWhole gives a sandbox of the test's own with all of the stack: a
+// controller, and an edge that sells. It is down when the test ends.
+func StartWhole(t testing.TB) *Cluster { t.Helper(); return own(t) }
+
+func own(t testing.TB, kind ...string) *Cluster {
 	t.Helper()
-	c, err := start(t.TempDir())
+	c, err := start(t.TempDir(), kind...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +83,7 @@ func failed(err error) int {
 	return 1
 }
 
-func start(dir string) (*Cluster, error) {
+func start(dir string, kind ...string) (*Cluster, error) {
 	c := &Cluster{Dir: dir, exe: os.Getenv(Env)}
 	if c.exe == "" {
 		exe, err := inRepository()
@@ -83,7 +92,7 @@ func start(dir string) (*Cluster, error) {
 		}
 		c.exe = exe
 	}
-	if err := c.run("up", "--detach"); err != nil {
+	if err := c.run(append([]string{"up", "--detach"}, kind...)...); err != nil {
 		return nil, err
 	}
 	return c, c.readInfo()
@@ -113,11 +122,12 @@ func (c *Cluster) readInfo() error {
 	}
 	var info struct {
 		AuditLog string `json:"audit_log"`
+		Edge     string `json:"edge"`
 	}
 	if err := json.Unmarshal(data, &info); err != nil {
 		return fmt.Errorf("cannot read sandbox.json: %v", err)
 	}
-	c.audit = info.AuditLog
+	c.audit, c.Edge = info.AuditLog, info.Edge
 	return nil
 }
 
@@ -127,7 +137,8 @@ func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "kubeconfig.
 // Down stops the sandbox; Up starts it again, with its objects and ports.
 func (c *Cluster) Down(t testing.TB) { t.Helper(); c.must(t, "down") }
 
-// Up starts the sandbox after [Cluster.Down], as a reboot of the cluster.
+// Up starts the sandbox after [Cluster.Down], as a reboot of the cluster. It is
+// as whole or as bare as it was.
 func (c *Cluster) Up(t testing.TB) { t.Helper(); c.must(t, "up", "--detach") }
 
 // Wipe rebuilds the cluster from nothing.
@@ -184,6 +195,23 @@ func (c *Cluster) Mark(t testing.TB) int64 {
 		t.Fatal(err)
 	}
 	return info.Size()
+}
+
+// Buy pays for one request to a URL on the sandbox's chain. It fails when the
+// goods do not come.
+func (c *Cluster) Buy(url string) error { return c.run("buy", url) }
+
+// Upstream lets something answer for a Service at a port, and returns when it
+// does. What is missing of the Service and its namespace is made.
+func (c *Cluster) Upstream(t testing.TB, namespace, name string, port int) {
+	t.Helper()
+	c.must(t, "upstream", name, "-n", namespace, "--port", strconv.Itoa(port))
+}
+
+// StopUpstream returns when nothing answers for the Service. It stays.
+func (c *Cluster) StopUpstream(t testing.TB, namespace, name string, port int) {
+	t.Helper()
+	c.must(t, "upstream", name, "-n", namespace, "--port", strconv.Itoa(port), "--stop")
 }
 
 // Audit gives what clients with the user agent asked since the mark. An empty

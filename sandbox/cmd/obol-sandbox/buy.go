@@ -51,9 +51,10 @@ func buy() *cli.Command {
 	}
 }
 
-// urlLast moves the URL of buy behind the flags, where the library looks for it.
-func urlLast(args []string) []string {
-	if len(args) < 3 || args[1] != "buy" || strings.HasPrefix(args[2], "-") {
+// argumentLast moves the argument of buy and upstream behind the flags, where the
+// library looks for it.
+func argumentLast(args []string) []string {
+	if len(args) < 3 || args[1] != "buy" && args[1] != "upstream" || strings.HasPrefix(args[2], "-") {
 		return args
 	}
 	return slices.Concat(args[:2], args[3:], args[2:3])

@@ -1,6 +1,7 @@
 // Command obol-sandbox runs a throwaway cluster that looks like the Obol Stack
 // to obolctl: a real kube-apiserver and etcd on this machine, without a
-// container engine, and a chain with a facilitator to pay on.
+// container engine, a chain with a facilitator to pay on, and the stack that
+// makes offers of it and sells them.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -51,7 +53,7 @@ type usageError struct{ error }
 
 // run is main without the process: its whole world is in its arguments.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	err := app(stdout, stderr).RunContext(ctx, urlLast(args))
+	err := app(stdout, stderr).RunContext(ctx, argumentLast(args))
 	if err == nil {
 		return 0
 	}
@@ -76,10 +78,10 @@ func app(stdout, stderr io.Writer) *cli.App {
 			if c.Args().Present() {
 				return usageError{fmt.Errorf("there is no command %q", c.Args().First())}
 			}
-			return usageError{errors.New("a command is needed: up, down, wipe, chain, buy or version")}
+			return usageError{errors.New("a command is needed: up, down, wipe, upstream, chain, buy or version")}
 		},
 		DisableSliceFlagSeparator: true, // a header may have a comma
-		Commands:                  []*cli.Command{up(), down(), wipe(), chainAlone(), buy(), version(), runChain(), runEtcd()},
+		Commands:                  []*cli.Command{up(), down(), wipe(), upstream(), chainAlone(), buy(), version(), runChain(), runEtcd(), runStack()},
 	}
 	refuse := func(_ *cli.Context, err error, _ bool) error { return usageError{err} }
 	a.OnUsageError = refuse
@@ -100,6 +102,11 @@ func at(c *cli.Context) (*cluster.Cluster, error) {
 	if c.Args().Present() {
 		return nil, usageError{fmt.Errorf("%q is one argument too many", c.Args().First())}
 	}
+	return in(c)
+}
+
+// in gives the sandbox that --dir names.
+func in(c *cli.Context) (*cluster.Cluster, error) {
 	if c.String("dir") == "" {
 		return nil, usageError{fmt.Errorf("%s needs --dir, the folder of the sandbox", c.Command.Name)}
 	}
@@ -118,20 +125,24 @@ func up() *cli.Command {
 				Usage: "listen for Kubernetes clients at `PORT`"},
 			&cli.IntFlag{Name: "etcd-port", DefaultText: "a free one",
 				Usage: "let etcd listen at `PORT`"},
-		}, chainPorts()...),
+		}, slices.Concat(chainPorts(), kindFlags())...),
 		Action: func(c *cli.Context) error {
 			sandbox, err := at(c)
 			if err != nil {
 				return err
 			}
+			kind, err := kindOf(c)
+			if err != nil {
+				return err
+			}
 			ports := cluster.Ports{
 				APIServer: c.Int("port"), Etcd: c.Int("etcd-port"),
-				Facilitator: c.Int("facilitator-port"), RPC: c.Int("rpc-port"),
+				Facilitator: c.Int("facilitator-port"), RPC: c.Int("rpc-port"), Edge: c.Int("edge-port"),
 			}
 			if err := ports.Check(); err != nil {
 				return usageError{err}
 			}
-			started, err := sandbox.Up(c.Context, ports)
+			started, err := sandbox.Up(c.Context, kind, ports)
 			if err != nil {
 				return err
 			}

@@ -39,7 +39,7 @@ func (c *Cluster) Chain(ctx context.Context, want Ports, instant bool, ready fun
 	if err := s.Ports.choose(want); err != nil {
 		return err
 	}
-	s.Ports.APIServer, s.Ports.Etcd = 0, 0
+	s.Ports.APIServer, s.Ports.Etcd, s.Ports.Edge = 0, 0, 0
 	if instant {
 		s.Ports.RPC = 0
 	}

@@ -1,6 +1,6 @@
 // Package cluster starts, stops and wipes a sandbox: one etcd, one
-// kube-apiserver, and one chain with its facilitator, whose files all live in
-// one folder.
+// kube-apiserver, one chain with its facilitator, and one stack, unless it is
+// bare. Their files all live in one folder.
 package cluster
 
 import (
@@ -39,13 +39,32 @@ const startLimit = 2 * time.Minute
 // stopGrace is how long a server may take to end by itself.
 const stopGrace = 10 * time.Second
 
+// A Kind is what a sandbox is when it is first brought up, and stays.
+type Kind struct {
+	Bare    bool `json:"bare"`    // nothing reconciles in it
+	Reprobe bool `json:"reprobe"` // its controller asks the upstreams of Ready offers again and again
+}
+
+// agree fails if want asks for what k is not.
+func (k Kind) agree(want Kind) error {
+	switch {
+	case want.Bare && !k.Bare:
+		return errors.New("cannot leave the stack out: this sandbox was first brought up with it")
+	case want.Reprobe && k.Bare:
+		return errors.New("cannot probe again: this sandbox is bare")
+	case want.Reprobe && !k.Reprobe:
+		return errors.New("cannot probe again: this sandbox was first brought up without it")
+	}
+	return nil
+}
+
 // Up starts what does not run, and returns when the API server is ready, the
-// custom resources are served and the base objects are there. A zero port
-// means the port used before, or a free one. It fails, and stops what it
-// started, if any of this cannot be had.
+// custom resources are served, the base objects are there and the stack serves.
+// A zero port means the port used before, or a free one; a zero kind, the kind
+// that it is. It fails, and stops what it started, if any of this cannot be had.
 //
 // started is false if everything ran already.
-func (c *Cluster) Up(ctx context.Context, want Ports) (started bool, err error) {
+func (c *Cluster) Up(ctx context.Context, kind Kind, want Ports) (started bool, err error) {
 	if err := os.MkdirAll(c.path(logFolder), 0o700); err != nil {
 		return false, fmt.Errorf("cannot make the sandbox's folder: %w", err)
 	}
@@ -54,15 +73,21 @@ func (c *Cluster) Up(ctx context.Context, want Ports) (started bool, err error) 
 		return false, err
 	}
 	defer unlock()
-	return c.up(ctx, want)
+	return c.up(ctx, kind, want)
 }
 
 // up is Up under the lock.
-func (c *Cluster) up(ctx context.Context, want Ports) (started bool, err error) {
+func (c *Cluster) up(ctx context.Context, kind Kind, want Ports) (started bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	s, err := c.readState()
 	if err != nil {
+		return false, err
+	}
+	if s.Ports == (Ports{}) {
+		s.Kind = kind
+	}
+	if err := s.Kind.agree(kind); err != nil {
 		return false, err
 	}
 	if err := c.makeCredentials(); err != nil {
@@ -72,13 +97,19 @@ func (c *Cluster) up(ctx context.Context, want Ports) (started bool, err error) 
 		if err := s.Ports.agree(want); err != nil {
 			return false, err
 		}
-		return false, c.settle(ctx, s)
+		if err := c.prepare(ctx, s); err != nil {
+			return false, err
+		}
+		return false, c.tell(s)
 	}
 	before := s.Ports
 	for {
 		s.Ports = before
 		if err := s.Ports.choose(want); err != nil {
 			return false, err
+		}
+		if s.Kind.Bare {
+			s.Ports.Edge = 0
 		}
 		err := c.start(ctx, s)
 		if err == nil {
@@ -134,12 +165,20 @@ func (c *Cluster) start(ctx context.Context, s *state) (err error) {
 			return err
 		}
 	}
-	return c.settle(ctx, s)
+	if err := c.prepare(ctx, s); err != nil {
+		return err
+	}
+	if !s.hasStack() {
+		ours = append([]*process.Process{&s.Stack}, ours...)
+		if err := c.startStack(ctx, s); err != nil {
+			return err
+		}
+	}
+	return c.tell(s)
 }
 
-// settle waits for the API server, makes what is missing in it, and tells the
-// world how to reach it.
-func (c *Cluster) settle(ctx context.Context, s *state) error {
+// prepare waits for the API server, and makes what is missing in it.
+func (c *Cluster) prepare(ctx context.Context, s *state) error {
 	api, err := c.restConfig(s.Ports.APIServer)
 	if err != nil {
 		return err
@@ -147,9 +186,11 @@ func (c *Cluster) settle(ctx context.Context, s *state) error {
 	if err := c.awaitAPIServer(ctx, s, api); err != nil {
 		return err
 	}
-	if err := objects.Ensure(ctx, api); err != nil {
-		return err
-	}
+	return objects.Ensure(ctx, api)
+}
+
+// tell tells the world how to reach the sandbox.
+func (c *Cluster) tell(s *state) error {
 	if err := c.writeKubeconfig(s.Ports.APIServer); err != nil {
 		return err
 	}
@@ -175,8 +216,8 @@ func (c *Cluster) down(ctx context.Context, grace time.Duration) (stopped bool, 
 	if err != nil {
 		return false, err
 	}
-	// The API server first: it needs etcd to end cleanly.
-	for _, p := range []*process.Process{&s.APIServer, &s.Etcd, &s.Chain} {
+	// Each before what it needs to end cleanly.
+	for _, p := range []*process.Process{&s.Stack, &s.APIServer, &s.Etcd, &s.Chain} {
 		stopped = stopped || p.Alive()
 		if err := p.Stop(ctx, grace); err != nil {
 			return stopped, err
@@ -207,12 +248,12 @@ func (c *Cluster) Wipe(ctx context.Context) error {
 	if _, err := c.down(ctx, 0); err != nil {
 		return err
 	}
-	for _, data := range []string{etcdFolder, chainFolder} {
+	for _, data := range []string{etcdFolder, chainFolder, stackFolder} {
 		if err := os.RemoveAll(c.path(data)); err != nil {
 			return fmt.Errorf("cannot remove the sandbox's data: %w", err)
 		}
 	}
-	_, err = c.up(ctx, Ports{})
+	_, err = c.up(ctx, Kind{}, Ports{})
 	return err
 }
 
@@ -249,7 +290,9 @@ func (c *Cluster) Watch(ctx context.Context) error {
 		return fmt.Errorf("the chain ended; see %s", c.path(chainLog))
 	case !s.Etcd.Alive():
 		return fmt.Errorf("etcd ended; see %s", c.path(etcdLog))
-	default:
+	case !s.APIServer.Alive():
 		return fmt.Errorf("kube-apiserver ended; see %s", c.path(apiServerLog))
+	default:
+		return fmt.Errorf("the stack ended; see %s", c.path(stackLog))
 	}
 }

@@ -27,10 +27,12 @@ const (
 	credentials     = "credentials"
 	etcdFolder      = "etcd"
 	chainFolder     = "chain"
+	stackFolder     = "stack"
 	logFolder       = "logs"
 	chainLog        = "logs/chain.log"
 	etcdLog         = "logs/etcd.log"
 	apiServerLog    = "logs/kube-apiserver.log"
+	stackLog        = "logs/stack.log"
 	auditLog        = "logs/audit.log"
 )
 
@@ -39,13 +41,20 @@ func (c *Cluster) path(name string) string { return filepath.Join(c.dir, name) }
 // state is what one command leaves for the next. A zero process does not run.
 type state struct {
 	Ports     Ports           `json:"ports"`
+	Kind      Kind            `json:"kind"`
 	Chain     process.Process `json:"chain"`
 	Etcd      process.Process `json:"etcd"`
 	APIServer process.Process `json:"apiserver"`
+	Stack     process.Process `json:"stack"`
 }
 
 // alive tells whether all of the sandbox runs.
-func (s *state) alive() bool { return s.Chain.Alive() && s.Etcd.Alive() && s.APIServer.Alive() }
+func (s *state) alive() bool {
+	return s.Chain.Alive() && s.Etcd.Alive() && s.APIServer.Alive() && s.hasStack()
+}
+
+// hasStack tells whether the stack runs, if it should.
+func (s *state) hasStack() bool { return s.Kind.Bare || s.Stack.Alive() }
 
 func (c *Cluster) readState() (*state, error) {
 	s := new(state)
@@ -94,13 +103,16 @@ func (c *Cluster) Describe() (*Description, error) {
 // writeDescription tells of what has a port and of what runs.
 func (c *Cluster) writeDescription(s *state) error {
 	d := Description{PIDs: make(map[string]int)}
-	for name, p := range map[string]process.Process{"chain": s.Chain, "etcd": s.Etcd, "apiserver": s.APIServer} {
+	for name, p := range map[string]process.Process{"chain": s.Chain, "etcd": s.Etcd, "apiserver": s.APIServer, "stack": s.Stack} {
 		if p.PID != 0 {
 			d.PIDs[name] = p.PID
 		}
 	}
 	if s.Ports.APIServer != 0 {
 		d.APIServer, d.AuditLog = new(s.Ports.url()), new(c.path(auditLog))
+	}
+	if s.Ports.Edge != 0 {
+		d.Edge = new(loopback(s.Ports.Edge))
 	}
 	if s.Ports.RPC != 0 {
 		d.RPC = new(loopback(s.Ports.RPC))

@@ -15,6 +15,7 @@ type Ports struct {
 	Etcd        int `json:"etcd"`
 	Facilitator int `json:"facilitator"`
 	RPC         int `json:"rpc"`
+	Edge        int `json:"edge"`
 }
 
 var errPortTaken = errors.New("it is taken by another program")
@@ -32,7 +33,7 @@ type listener struct {
 func (p *Ports) listeners() []listener {
 	return []listener{
 		{&p.APIServer, "the API server"}, {&p.Etcd, "etcd"},
-		{&p.Facilitator, "the facilitator"}, {&p.RPC, "the chain's JSON-RPC"},
+		{&p.Facilitator, "the facilitator"}, {&p.RPC, "the chain's JSON-RPC"}, {&p.Edge, "the edge"},
 	}
 }
 

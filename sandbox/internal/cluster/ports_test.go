@@ -9,32 +9,35 @@ import (
 
 func TestChoosePorts(t *testing.T) {
 	t.Parallel()
-	all := Ports{APIServer: 3, Etcd: 4, Facilitator: 5, RPC: 6}
+	all := Ports{APIServer: 3, Etcd: 4, Facilitator: 5, RPC: 6, Edge: 7}
 	tests := map[string]struct {
 		has, want Ports
 		err       string
 		check     func(Ports) bool
 	}{
 		"none given": {check: func(p Ports) bool {
-			return ours(p.APIServer) && ours(p.Etcd) && ours(p.Facilitator) && ours(p.RPC) && p.Check() == nil
+			return ours(p.APIServer) && ours(p.Etcd) && ours(p.Facilitator) && ours(p.RPC) && ours(p.Edge) && p.Check() == nil
 		}},
 		"one given": {
 			want: Ports{Etcd: 24000},
 			check: func(p Ports) bool {
-				return ours(p.APIServer) && p.Etcd == 24000 && ours(p.Facilitator) && ours(p.RPC) && p.Check() == nil
+				return ours(p.APIServer) && p.Etcd == 24000 && ours(p.Facilitator) && ours(p.RPC) && ours(p.Edge) && p.Check() == nil
 			},
 		},
 		"all given":   {want: all, check: func(p Ports) bool { return p == all }},
 		"kept":        {has: all, check: func(p Ports) bool { return p == all }},
 		"given again": {has: all, want: all, check: func(p Ports) bool { return p == all }},
 		"some kept": {
-			has:   Ports{APIServer: 3, Etcd: 4},
-			check: func(p Ports) bool { return p.APIServer == 3 && p.Etcd == 4 && ours(p.Facilitator) && ours(p.RPC) },
+			has: Ports{APIServer: 3, Etcd: 4},
+			check: func(p Ports) bool {
+				return p.APIServer == 3 && p.Etcd == 4 && ours(p.Facilitator) && ours(p.RPC) && ours(p.Edge)
+			},
 		},
-		"other":             {has: all, want: Ports{APIServer: 7}, err: "cannot use port 7: this sandbox has port 3 for the API server"},
-		"other etcd":        {has: all, want: Ports{Etcd: 7}, err: "cannot use port 7: this sandbox has port 4 for etcd"},
-		"other facilitator": {has: all, want: Ports{Facilitator: 7}, err: "cannot use port 7: this sandbox has port 5 for the facilitator"},
-		"other RPC":         {has: all, want: Ports{RPC: 7}, err: "cannot use port 7: this sandbox has port 6 for the chain's JSON-RPC"},
+		"other":             {has: all, want: Ports{APIServer: 8}, err: "cannot use port 8: this sandbox has port 3 for the API server"},
+		"other etcd":        {has: all, want: Ports{Etcd: 8}, err: "cannot use port 8: this sandbox has port 4 for etcd"},
+		"other facilitator": {has: all, want: Ports{Facilitator: 8}, err: "cannot use port 8: this sandbox has port 5 for the facilitator"},
+		"other RPC":         {has: all, want: Ports{RPC: 8}, err: "cannot use port 8: this sandbox has port 6 for the chain's JSON-RPC"},
+		"other edge":        {has: all, want: Ports{Edge: 8}, err: "cannot use port 8: this sandbox has port 7 for the edge"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

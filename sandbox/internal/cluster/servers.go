@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/obolctl/obolctl/sandbox/internal/process"
+	"github.com/obolctl/obolctl/sandbox/internal/stack"
 )
 
 // The hidden commands of the binary that a cluster's processes run.
@@ -22,6 +23,7 @@ const (
 	ChainCommand     = "run-chain"
 	EtcdCommand      = "run-etcd"
 	APIServerCommand = "run-kube-apiserver"
+	StackCommand     = "run-stack"
 )
 
 //go:embed audit-policy.yaml
@@ -78,6 +80,42 @@ func (c *Cluster) startAPIServer(s *state) error {
 	}
 	child.Close()
 	return nil
+}
+
+// startStack returns when the controller and the edge serve.
+func (c *Cluster) startStack(ctx context.Context, s *state) error {
+	child, err := c.launch(s, &s.Stack, stackLog, StackCommand, "--dir", c.dir)
+	if err != nil {
+		return fmt.Errorf("cannot start the stack: %w", err)
+	}
+	defer child.Close()
+	err = child.AwaitReady(ctx)
+	if errors.Is(err, os.ErrProcessDone) {
+		err = c.whyEnded(stackLog, s.Ports.Edge)
+	}
+	if err != nil {
+		return fmt.Errorf("cannot start the stack: %w", err)
+	}
+	return nil
+}
+
+// Stack gives the options of the stack. It fails unless the stack runs, or is
+// this process.
+func (c *Cluster) Stack() (stack.Options, error) {
+	s, err := c.readState()
+	switch {
+	case err != nil:
+		return stack.Options{}, err
+	case s.Kind.Bare:
+		return stack.Options{}, fmt.Errorf("the sandbox in %q is bare: it has no stack", c.dir)
+	case !s.Stack.Alive():
+		return stack.Options{}, fmt.Errorf("the sandbox in %q is not up", c.dir)
+	}
+	api, err := c.restConfig(s.Ports.APIServer)
+	return stack.Options{
+		API: api, Port: s.Ports.Edge, Facilitator: loopback(s.Ports.Facilitator),
+		Dir: c.path(stackFolder), Reprobe: s.Kind.Reprobe,
+	}, err
 }
 
 // launch starts a process, records it as p in s, and only then lets it begin.

@@ -128,7 +128,9 @@ func TestDial(t *testing.T) {
 		return errors.As(err, &dns) && dns.IsNotFound
 	}
 	refused := func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }
-	elsewhere := func(err error) bool { return !unknown(err) && !refused(err) && !errors.Is(err, context.DeadlineExceeded) }
+	elsewhere := func(err error) bool {
+		return !unknown(err) && !refused(err) && !errors.Is(err, context.DeadlineExceeded)
+	}
 	failures := map[string]struct {
 		addr string
 		is   func(error) bool

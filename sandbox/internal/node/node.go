@@ -2,9 +2,8 @@
 // it mirrors Endpoints, runs a small server behind each Service that has
 // something to answer for it, and dials Services.
 //
-// Something answers for a Service if the Service is marked with [Upstream], or
-// selects a Deployment of the stack's demo server. A Ready Agent has such a
-// Service, named [Hermes].
+// Something answers for a Service if it is marked with [Upstream], if it selects
+// a Deployment of the stack's demo server, or if it is an agent's.
 package node
 
 import (
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
 	"github.com/obolctl/obolctl/sandbox/internal/address"
@@ -43,17 +43,12 @@ func Add(mgr manager.Manager, pods address.Range) error {
 		For(&corev1.Service{}).
 		Watches(&discoveryv1.EndpointSlice{}, handler.EnqueueRequestsFromMapFunc(ofSlice)).
 		Watches(&appsv1.Deployment{}, handler.EnqueueRequestsFromMapFunc(services.selecting), builder.WithPredicates(isDemo)).
+		Watches(&v1alpha1.Agent{}, handler.EnqueueRequestsFromMapFunc(ofAgent)).
 		Complete(services)
 	if err != nil {
 		return err
 	}
-	err = ctrl.NewControllerManagedBy(mgr).Named("node-deployments").
-		For(&appsv1.Deployment{}, builder.WithPredicates(isDemo)).
+	return ctrl.NewControllerManagedBy(mgr).Named("node-deployments").
+		For(&appsv1.Deployment{}, builder.WithPredicates(predicate.Or(isDemo, isStack))).
 		Complete(&deployments{mgr.GetClient()})
-	if err != nil {
-		return err
-	}
-	return ctrl.NewControllerManagedBy(mgr).Named("node-agents").
-		For(&v1alpha1.Agent{}).
-		Complete(&agents{mgr.GetClient()})
 }

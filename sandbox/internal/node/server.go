@@ -40,7 +40,7 @@ func (s *servers) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, server := range s.running {
-		server.listen(s.pods, nil, nil)
+		server.close()
 	}
 	return nil
 }
@@ -68,7 +68,7 @@ func (s *servers) stop(service types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if it := s.running[service]; it != nil {
-		it.listen(s.pods, nil, nil) //nolint:errcheck // it only closes
+		it.close()
 		delete(s.running, service)
 	}
 }
@@ -120,6 +120,13 @@ func (s *server) listen(pods address.Range, ports []uint16, h http.Handler) erro
 		go web.Serve(listener) //nolint:errcheck // until it is closed
 	}
 	return nil
+}
+
+// close ends all connections.
+func (s *server) close() {
+	for _, web := range s.listening {
+		web.Close()
+	}
 }
 
 // privileged is the lowest port that everybody may listen at.

@@ -18,6 +18,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
 )
 
 // services runs a server for each Service that has something to answer for it,
@@ -55,6 +57,14 @@ func (s *services) selecting(ctx context.Context, o client.Object) []reconcile.R
 		}
 	}
 	return some
+}
+
+// hermes is the Service of an agent, in the namespace that is the agent's own.
+const hermes = "hermes"
+
+// ofAgent gives the Service of an Agent.
+func ofAgent(_ context.Context, o client.Object) []reconcile.Request {
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: hermes}}}
 }
 
 // Reconcile brings the server and the EndpointSlice of one Service to what the
@@ -95,6 +105,9 @@ func (s *services) answered(ctx context.Context, service *corev1.Service) ([]dis
 	if len(service.Spec.Selector) == 0 {
 		return nil, nil
 	}
+	if runs, err := s.agentRuns(ctx, service); runs || err != nil {
+		return targets(service, corev1.PodSpec{}), err
+	}
 	var demos appsv1.DeploymentList
 	if err := s.List(ctx, &demos, client.InNamespace(service.Namespace), client.MatchingLabels{demoLabel: "true"}); err != nil {
 		return nil, err
@@ -107,6 +120,21 @@ func (s *services) answered(ctx context.Context, service *corev1.Service) ([]dis
 		}
 	}
 	return nil, nil
+}
+
+// agentRuns tells whether a Service is that of an Agent whose pod is there: it
+// comes before the Agent is Ready.
+func (s *services) agentRuns(ctx context.Context, service *corev1.Service) (bool, error) {
+	if service.Name != hermes {
+		return false, nil
+	}
+	var all v1alpha1.AgentList
+	if err := s.List(ctx, &all, client.InNamespace(service.Namespace)); err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(all.Items, func(a v1alpha1.Agent) bool {
+		return a.DeletionTimestamp == nil && (a.Status.Phase == "Provisioning" || a.Status.Phase == "Ready")
+	}), nil
 }
 
 // targets gives the ports that a pod listens at for a Service. A target that the

@@ -13,9 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	applycore "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
-	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
 	"github.com/obolctl/obolctl/sandbox/internal/address"
 )
 
@@ -28,33 +26,6 @@ const (
 	answering = "answers"
 	silent    = "silent"
 )
-
-// An agent answers for itself.
-const (
-	Hermes     = "hermes" // its Service
-	HermesPort = 8642
-)
-
-// agents makes sure of the Service of each Agent that is Ready.
-type agents struct{ client.Client }
-
-// Reconcile lets the Service of one Agent answer while the Agent is Ready.
-func (a *agents) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	service := types.NamespacedName{Namespace: req.Namespace, Name: Hermes}
-	var agent v1alpha1.Agent
-	err := a.Get(ctx, req.NamespacedName, &agent)
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, err
-	}
-	if err == nil && agent.DeletionTimestamp == nil && agent.Status.Phase == "Ready" {
-		return reconcile.Result{}, mark(ctx, a, service, HermesPort)
-	}
-	var live corev1.Service
-	if err := a.Get(ctx, service, &live); err != nil || live.Annotations[Upstream] != answering {
-		return reconcile.Result{}, client.IgnoreNotFound(err)
-	}
-	return reconcile.Result{}, client.IgnoreNotFound(silence(ctx, a, service))
-}
 
 // mark makes sure of a Service that the node answers for.
 func mark(ctx context.Context, c client.Client, service types.NamespacedName, port int32) error {
