@@ -291,3 +291,35 @@ func TestWithoutAPublicSide(t *testing.T) {
 	contains(t, r.stderr, "http://127.0.0.1:1 does not answer", "the catalog and the 402 are not asked")
 	contains(t, r.stdout, "Selling 1 offer:")
 }
+
+// TestStatusAsksOutside walks an offer's chain to its end: the catalog and the
+// 402, as buyers see them.
+func TestStatusAsksOutside(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, ownCluster(t))
+	s.sells()
+	chain := func() string { return s.must(0, "status", "inference.qwen").stdout }
+	contains(t, chain(), "catalog ✓ ok it lists the offer as accepted", "402 ✓ ok as accepted: "+s.public+"/services/qwen/")
+	s.sold.Store(false)
+	contains(t, chain(), "402 ✗ broken 404, and no 402: "+s.public+"/services/qwen/", "next: obolctl probe inference.qwen")
+	s.must(3, "probe")
+	s.listed.Store(false)
+	contains(t, chain(), "catalog ✗ broken", "next: obolctl probe inference.qwen")
+	var doc struct {
+		Offers []struct {
+			Ready, Sellable bool
+			Outside         struct {
+				Catalog struct{ Verdict string }
+				URLs    []struct{ Verdict string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(s.must(0, "status", "inference.qwen", "--json").stdout), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if o := doc.Offers[0]; o.Outside.Catalog.Verdict != "mismatch" || len(o.Outside.URLs) != 1 || !o.Sellable {
+		t.Errorf("%+v", o)
+	}
+	s.must(0, "drain", "inference.qwen", "--now")
+	contains(t, chain(), "catalog ✓ ok drained: the catalog leaves it out", "402 ✓ ok drained, and it does not sell: "+s.public+"/services/qwen/")
+}

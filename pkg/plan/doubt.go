@@ -67,11 +67,19 @@ func (p *planner) doubt(s *subject) (why string, since time.Time) {
 		return "", since
 	}
 	run := seen.Gateway
-	switch lives := seen.Presence == resource.Present; {
-	case lives && run.State == resource.GatewayStarting && !run.Answering:
-	case healthy.Status == "True" && (!lives || !run.Answering):
+	lives := seen.Presence == resource.Present
+	switch {
+	case lives && run.Answering:
+		return p.doubtHealth(s, healthy, run)
+	case healthy.Status == "True" && !(lives && run.State == resource.GatewayStarting):
 		return "its gateway does not answer, and UpstreamHealthy is True", died(run, p.Now)
-	case !lives || !run.Answering:
+	}
+	return "", since
+}
+
+// doubtHealth is doubt of an offer whose gateway answers.
+func (p *planner) doubtHealth(s *subject, healthy Condition, run *resource.Running) (why string, since time.Time) {
+	switch {
 	case healthy.Status == "True" && !run.Healthy && !run.HealthSince.IsZero():
 		return "its gateway is not healthy, and UpstreamHealthy is True", run.HealthSince
 	case healthy.Status == "True" && run.Healthy && !p.pathSeen(s, time.Time{}):
