@@ -144,11 +144,6 @@ func weaknesses() map[string]weakness {
 			old:  "if strings.Contains(escaped, code) {", new: "if strings.Contains(escaped, code) && false {",
 			attacks: map[string]breach{"paths that mean another": free, "targets that are no path": free},
 		},
-		"backslashes pass": {
-			file: "pkg/charge/path.go",
-			old:  `r == '\\' ||`, new: "",
-			attacks: map[string]breach{"paths that mean another": free},
-		},
 		"payment headers pass to the upstream": {
 			file: "pkg/charge/answer.go",
 			old:  "strip(out.Header)", new: "",

@@ -18,14 +18,14 @@ var errPath = errors.New("the path must start with a slash, have no empty segmen
 
 // cleanPath gives the decoded path of a request, or errPath.
 func cleanPath(u *url.URL) (string, error) {
-	escaped := strings.ToLower(u.EscapedPath())
+	escaped := strings.ToLower(u.EscapedPath()) // of a backslash always %5c
 	for _, code := range []string{"%2e", "%2f", "%5c", "%25"} {
 		if strings.Contains(escaped, code) {
 			return "", errPath
 		}
 	}
 	p := u.Path
-	if !strings.HasPrefix(p, "/") || !utf8.ValidString(p) || strings.ContainsFunc(p, func(r rune) bool { return r == '\\' || unicode.IsControl(r) }) {
+	if !strings.HasPrefix(p, "/") || !utf8.ValidString(p) || strings.ContainsFunc(p, unicode.IsControl) {
 		return "", errPath
 	}
 	segments := split(p)
