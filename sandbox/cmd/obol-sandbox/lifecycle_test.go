@@ -129,7 +129,7 @@ func TestUpMendsWhatWasKilled(t *testing.T) {
 	if out := s.must("up", "--detach"); !strings.Contains(out, "runs already") {
 		t.Errorf("up on a running sandbox says %q", out)
 	}
-	for _, victim := range []string{"apiserver", "etcd", "chain"} {
+	for _, victim := range []string{"apiserver", "etcd", "chain", "stack"} {
 		before := s.description().PIDs
 		kill(t, before[victim])
 		if out := s.must("up", "--detach"); !strings.Contains(out, "is up") {
@@ -279,7 +279,7 @@ func TestPortsAsGiven(t *testing.T) {
 	defer busy.Close()
 	taken := fmt.Sprint(busy.Addr().(*net.TCPAddr).Port)
 
-	for _, flag := range []string{"--port", "--etcd-port", "--facilitator-port", "--rpc-port"} {
+	for _, flag := range []string{"--port", "--etcd-port", "--facilitator-port", "--rpc-port", "--edge-port"} {
 		s := newSandbox(t)
 		code, _, stderr := s.run("up", "--detach", flag, taken)
 		if code != 1 || !strings.Contains(stderr, "cannot use port "+taken+": it is taken by another program") {
@@ -312,7 +312,7 @@ func TestFilesArePrivate(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v, ok := all["edge"]; !ok || v != nil {
-		t.Errorf("sandbox.json has edge: %v (%t), not null", v, ok)
+		t.Errorf("sandbox.json of a bare sandbox has edge: %v (%t), not null", v, ok)
 	}
 }
 
@@ -327,23 +327,29 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no command":        {nil, "a command is needed"},
-		"unknown command":   {[]string{"reboot"}, `there is no command "reboot"`},
-		"up without dir":    {[]string{"up"}, "up needs --dir"},
-		"down without dir":  {[]string{"down"}, "down needs --dir"},
-		"wipe without dir":  {[]string{"wipe"}, "wipe needs --dir"},
-		"unknown flag":      {[]string{"up", "--now"}, "flag provided but not defined"},
-		"argument":          {[]string{"down", "--dir", "x", "--", "y"}, `"y" is one argument too many`},
-		"flag after it":     {[]string{"down", "y", "--dir", "x"}, `"y" is one argument too many`},
-		"chain without dir": {[]string{"chain"}, "chain needs --dir"},
-		"buy without dir":   {[]string{"buy", "http://x"}, "buy needs --dir"},
-		"buy without URL":   {[]string{"buy", "--dir", "x"}, "buy needs a URL"},
-		"buy two":           {[]string{"buy", "http://x", "--dir", "x", "http://y"}, `"http://x" is one argument too many`},
-		"flag after URL":    {[]string{"buy", "--dir", "x", "http://x", "-X", "PUT"}, `"-X" is one argument too many`},
-		"no header":         {[]string{"buy", "http://x", "--dir", "x", "-H", "Accept"}, "it has no colon"},
-		"no chain port":     {[]string{"chain", "--dir", "x", "--rpc-port", "-1"}, "-1 is no port"},
-		"no port":           {[]string{"up", "--dir", "x", "--port", "65536"}, "65536 is no port"},
-		"one port for both": {[]string{"up", "--dir", "x", "--port", "25000", "--etcd-port", "25000"}, "cannot serve both"},
+		"no command":             {nil, "a command is needed"},
+		"unknown command":        {[]string{"reboot"}, `there is no command "reboot"`},
+		"up without dir":         {[]string{"up"}, "up needs --dir"},
+		"down without dir":       {[]string{"down"}, "down needs --dir"},
+		"wipe without dir":       {[]string{"wipe"}, "wipe needs --dir"},
+		"unknown flag":           {[]string{"up", "--now"}, "flag provided but not defined"},
+		"argument":               {[]string{"down", "--dir", "x", "--", "y"}, `"y" is one argument too many`},
+		"flag after it":          {[]string{"down", "y", "--dir", "x"}, `"y" is one argument too many`},
+		"chain without dir":      {[]string{"chain"}, "chain needs --dir"},
+		"buy without dir":        {[]string{"buy", "http://x"}, "buy needs --dir"},
+		"buy without URL":        {[]string{"buy", "--dir", "x"}, "buy needs a URL"},
+		"buy two":                {[]string{"buy", "http://x", "--dir", "x", "http://y"}, `"http://x" is one argument too many`},
+		"flag after URL":         {[]string{"buy", "--dir", "x", "http://x", "-X", "PUT"}, `"-X" is one argument too many`},
+		"no header":              {[]string{"buy", "http://x", "--dir", "x", "-H", "Accept"}, "it has no colon"},
+		"no chain port":          {[]string{"chain", "--dir", "x", "--rpc-port", "-1"}, "-1 is no port"},
+		"bare with an edge":      {[]string{"up", "--dir", "x", "--bare", "--edge-port", "25000"}, "a bare sandbox has no"},
+		"bare with a controller": {[]string{"up", "--dir", "x", "--bare", "--reprobe"}, "a bare sandbox has no"},
+		"upstream of nothing":    {[]string{"upstream", "--dir", "x", "--port", "80"}, "upstream needs one argument"},
+		"upstream of two":        {[]string{"upstream", "a", "--dir", "x", "--port", "80", "b"}, "upstream needs one argument"},
+		"upstream without port":  {[]string{"upstream", "a", "--dir", "x"}, "upstream needs --port"},
+		"upstream without dir":   {[]string{"upstream", "a", "--port", "80"}, "upstream needs --dir"},
+		"no port":                {[]string{"up", "--dir", "x", "--port", "65536"}, "65536 is no port"},
+		"one port for both":      {[]string{"up", "--dir", "x", "--port", "25000", "--etcd-port", "25000"}, "cannot serve both"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -427,8 +433,8 @@ func (s sandbox) checkBaseObjects() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	if url, ok, _ := unstructured.NestedString(frontend.Object, "data", "tunnelURL"); url != "" || !ok {
-		s.Errorf("tunnelURL is %q (%t)", url, ok)
+	if url, ok, _ := unstructured.NestedString(frontend.Object, "data", "tunnelURL"); url != s.description().Edge || !ok {
+		s.Errorf("tunnelURL is %q (%t), the edge at %q", url, ok, s.description().Edge)
 	}
 	node, err := client.Resource(nodes).Get(s.Context(), "k3d-obol-stack-server-0", metav1.GetOptions{})
 	if err != nil {

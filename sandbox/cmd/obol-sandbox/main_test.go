@@ -12,10 +12,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // binary is the program under test.
@@ -27,6 +29,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
+	log.SetLogger(logr.Discard()) // the sandbox's own logs tell more than our client
 	sharedDir = filepath.Join(scratch, "shared")
 	binary = os.Getenv("OBOL_SANDBOX")
 	if binary == "" {
@@ -59,7 +62,7 @@ func newSandbox(t *testing.T) sandbox {
 			t.Errorf("cannot stop the sandbox: %v\n%s", err, out)
 		}
 		if t.Failed() {
-			for _, log := range []string{"chain.log", "etcd.log", "kube-apiserver.log"} {
+			for _, log := range []string{"chain.log", "etcd.log", "kube-apiserver.log", "stack.log"} {
 				data, _ := os.ReadFile(filepath.Join(s.dir, "logs", log))
 				t.Logf("the end of %s: %s", log, data[max(0, len(data)-1000):])
 			}
@@ -73,12 +76,12 @@ var (
 	sharedUp  sync.Once
 )
 
-// sharedSandbox is the one for tests that neither stop nor wipe it. Each uses a
-// namespace of its own.
+// sharedSandbox is the one for tests that neither stop nor wipe it, and in which
+// nothing reconciles. Each uses a namespace of its own.
 func sharedSandbox(t *testing.T) sandbox {
 	t.Helper()
 	s := sandbox{t, sharedDir}
-	sharedUp.Do(func() { s.must("up", "--detach") })
+	sharedUp.Do(func() { s.must("up", "--detach", "--bare") })
 	return s
 }
 
@@ -109,6 +112,7 @@ func (s sandbox) must(command string, args ...string) string {
 type description struct {
 	APIServer   string         `json:"apiserver"`
 	AuditLog    string         `json:"audit_log"`
+	Edge        string         `json:"edge"`
 	Facilitator string         `json:"facilitator"`
 	RPC         string         `json:"rpc"`
 	ChainID     uint64         `json:"chain_id"`
