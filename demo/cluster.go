@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -43,23 +44,27 @@ func bringAgent(ctx context.Context, s *stage) error {
 	if err := s.create(ctx, namespaces, "", object("v1", "Namespace", namespace, nil)); err != nil {
 		return err
 	}
+	// The key comes first: the stack makes another for an agent that has none.
+	if err := s.create(ctx, secrets, namespace, object("v1", "Secret", "remote-signer-keystore",
+		map[string]any{"obol.org/wallet-address": wallet})); err != nil {
+		return err
+	}
 	agent := object("obol.org/v1alpha1", "Agent", "quant", nil)
 	agent.Object["spec"] = map[string]any{"wallet": map[string]any{"create": true}}
 	if err := s.create(ctx, agents, namespace, agent); err != nil {
 		return err
 	}
-	made, err := s.client.Resource(agents).Namespace(namespace).Get(ctx, "quant", metav1.GetOptions{})
-	if err != nil {
+	return s.until(ctx, "agent quant is ready, with that wallet", func() error {
+		made, err := s.client.Resource(agents).Namespace(namespace).Get(ctx, "quant", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		status, _, err := unstructured.NestedMap(made.Object, "status")
+		if err == nil && (status["phase"] != "Ready" || status["walletAddress"] != wallet) {
+			err = fmt.Errorf("the agent is %v, with wallet %v", status["phase"], status["walletAddress"])
+		}
 		return err
-	}
-	made.Object["status"] = map[string]any{"phase": "Ready", "walletAddress": wallet, "conditions": []any{map[string]any{
-		"type": "Ready", "status": "True", "reason": "Reconciled", "lastTransitionTime": "2026-01-01T00:00:00Z",
-	}}}
-	if _, err := s.client.Resource(agents).Namespace(namespace).UpdateStatus(ctx, made, metav1.UpdateOptions{}); err != nil {
-		return err
-	}
-	return s.create(ctx, secrets, namespace, object("v1", "Secret", "remote-signer-keystore",
-		map[string]any{"obol.org/wallet-address": wallet}))
+	})
 }
 
 func object(apiVersion, kind, name string, annotations map[string]any) *unstructured.Unstructured {
@@ -79,11 +84,24 @@ func (s *stage) create(ctx context.Context, r schema.GroupVersionResource, names
 	return err
 }
 
-// deleteLive deletes an object as another tool would.
+// deleteLive deletes an object as another tool would, which waits until it is
+// gone.
 func deleteLive(r schema.GroupVersionResource, namespace, name string) act {
 	return func(ctx context.Context, s *stage) error {
 		s.prompt(fmt.Sprintf("kubectl delete -n %s %s %s", namespace, r.Resource, name))
-		return s.client.Resource(r).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{})
+		if err := s.client.Resource(r).Namespace(namespace).Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+		return s.until(ctx, "it is gone", func() error {
+			_, err := s.client.Resource(r).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+			switch {
+			case err == nil:
+				return errors.New("it is still there")
+			case apierrors.IsNotFound(err):
+				return nil
+			}
+			return err
+		})
 	}
 }
 

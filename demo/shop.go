@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -17,10 +20,11 @@ func findFacilitator(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	var sandbox struct{ Facilitator string }
+	var sandbox struct{ Facilitator, Edge string }
 	if err := json.Unmarshal(text, &sandbox); err != nil {
 		return err
 	}
+	s.edge = sandbox.Edge
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,6 +41,80 @@ func findFacilitator(ctx context.Context, s *stage) error {
 	return nil
 }
 
+// listed fails unless the public catalog lists these offers, and no others: the
+// controller sees some changes only a moment later.
+func listed(names ...string) act {
+	return func(ctx context.Context, s *stage) error {
+		url := s.edge + "/api/services.json"
+		s.prompt("curl -s " + url + " | jq -c '[.services[].name]'")
+		want := slices.Sorted(slices.Values(names))
+		return s.until(ctx, fmt.Sprintf("the catalog lists %d", len(want)), func() error {
+			got, err := catalog(ctx, url)
+			if err == nil && !slices.Equal(got, want) {
+				err = fmt.Errorf("it lists %q", got)
+			}
+			if err != nil {
+				return err
+			}
+			line, err := json.Marshal(got)
+			fmt.Fprintf(s.out, "%s\n", line)
+			return err
+		})
+	}
+}
+
+// storefront fails unless the page that people see shows these offers.
+func storefront(names ...string) act {
+	return func(ctx context.Context, s *stage) error {
+		page, err := fetch(ctx, s.edge+"/")
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if !strings.Contains(string(page), name) {
+				return fmt.Errorf("the storefront does not show %s", name)
+			}
+		}
+		s.held("the storefront shows it to people: " + s.edge + " (KEEP=1 make demo leaves it running)")
+		return nil
+	}
+}
+
+// fetch gives what a URL answers.
+func fetch(ctx context.Context, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%s answers %s", url, answer.Status)
+	}
+	return io.ReadAll(answer.Body)
+}
+
+// catalog gives the names in a catalog, sorted.
+func catalog(ctx context.Context, url string) ([]string, error) {
+	text, err := fetch(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	var doc struct{ Services []struct{ Name string } }
+	if err := json.Unmarshal(text, &doc); err != nil {
+		return nil, fmt.Errorf("cannot read the catalog: %w", err)
+	}
+	names := []string{}
+	for _, one := range doc.Services {
+		names = append(names, one.Name)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // buy pays for one answer of a standalone offer, on the simulated chain.
 func buy(address string) act {
 	return func(ctx context.Context, s *stage) error {
@@ -44,19 +122,29 @@ func buy(address string) act {
 		if err != nil {
 			return err
 		}
-		const question = `{"model":"notes"}`
-		url := "http://" + g.Listen[0] + "/v1/chat/completions"
-		line := fmt.Sprintf("obol-sandbox buy %s --dir cluster -d '%s'", url, question)
-		said, err := s.run(ctx, line, 0, "obol-sandbox", "buy", url, "--dir", "cluster", "-d", question)
-		if err == nil && !strings.Contains(said, "behind the gateway") {
-			err = fmt.Errorf("%q paid and got no answer", line)
-		}
-		if err != nil {
-			return err
-		}
-		s.held("paid, settled and answered")
-		return nil
+		return s.pay(ctx, "http://"+g.Listen[0]+"/v1/chat/completions")
 	}
+}
+
+// buyAtEdge pays for one answer of an offer that the cluster charges for.
+func buyAtEdge(name string) act {
+	return func(ctx context.Context, s *stage) error {
+		return s.pay(ctx, s.edge+"/services/"+name+"/v1/chat/completions")
+	}
+}
+
+func (s *stage) pay(ctx context.Context, url string) error {
+	const question = `{"model":"notes"}`
+	line := fmt.Sprintf("obol-sandbox buy %s --dir cluster -d '%s'", url, question)
+	said, err := s.run(ctx, line, 0, "obol-sandbox", "buy", url, "--dir", "cluster", "-d", question)
+	if err == nil && !strings.Contains(said, "behind the gateway") {
+		err = fmt.Errorf("%q paid and got no answer", line)
+	}
+	if err != nil {
+		return err
+	}
+	s.held("paid, settled and answered")
+	return nil
 }
 
 // sold fails unless the books have one sale, of this offer and for this amount

@@ -27,6 +27,7 @@ type stage struct {
 	out    io.Writer
 	models *os.Process // the model server; nil before it was started
 	client dynamic.Interface
+	edge   string // where buyers reach what the cluster sells
 }
 
 func newStage(dir, bin string, out io.Writer) *stage {
@@ -114,6 +115,27 @@ func (s *stage) read(ctx context.Context, into any, words ...string) error {
 	}
 }
 
+// until waits for what comes about by itself, for half a minute at most.
+func (s *stage) until(ctx context.Context, what string, come func() error) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(30 * time.Second)
+	for {
+		err := come()
+		if err == nil {
+			s.held(what)
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-limit:
+			return fmt.Errorf("it did not come about that %s: %w", what, err)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // A status is what the story needs of obolctl status --json.
 type status struct {
 	Offers []struct {
@@ -168,11 +190,15 @@ func (s *stage) clearAway(ctx context.Context) (killed []string, err error) {
 
 func (s *stage) tellHowToGoOn() {
 	fmt.Fprintf(s.out, `
-# It is all still running. To go on, type
+# It is all still running. The storefront, for a browser:
+
+%s
+
+To go on, type
 
 cd %s
 export PATH=%s:$PATH
-`, s.dir, s.bin)
+`, s.edge, s.dir, s.bin)
 	for _, v := range s.env[2:] {
 		fmt.Fprintf(s.out, "export %s\n", v)
 	}

@@ -19,7 +19,7 @@ type act func(context.Context, *stage) error
 var story = []scene{
 	{"A host with a model server, and a cluster with an agent that has a wallet", []act{
 		startModelServer,
-		typed("obol-sandbox up --dir cluster --detach --bare", 0),
+		typed("obol-sandbox up --dir cluster --detach", 0),
 		connect,
 		bringAgent,
 		findFacilitator,
@@ -34,6 +34,7 @@ var story = []scene{
 	{"Agree to it", []act{
 		typed("obolctl apply --auto-approve", 0),
 		live("llm/qwen", "default/search", "agent-quant/quant", "demo/hello"),
+		listed("hello", "quant", "qwen", "search"),
 		typed("obolctl status", 0),
 		chat("inference.qwen"),
 	}},
@@ -53,6 +54,7 @@ var story = []scene{
 		chat("inference.qwen"),
 		present(services, "default", "search"),
 		absent(serviceOffers, "demo", "hello"),
+		listed("quant", "qwen", "search"),
 		typed("obolctl status", 0),
 		decisions("demo.hello"),
 	}},
@@ -60,22 +62,26 @@ var story = []scene{
 		typed("obolctl apply --auto-approve --approve revive", 0),
 		present(serviceOffers, "demo", "hello"),
 		decisions(),
+		listed("hello", "quant", "qwen", "search"),
 	}},
 	{"Stop selling one, and remove another for good", []act{
 		typed("obolctl drain inference.qwen --now --reason maintenance", 0),
 		typed("obolctl delete http.search --reason replaced --auto-approve", 0),
 		absent(serviceOffers, "default", "search"),
+		listed("hello", "quant"),
 		typed("obolctl status", 0),
 	}},
 	{"The cluster is lost with all that was in it, the agent's key too", []act{
 		typed("obol-sandbox wipe --dir cluster", 0),
 		absent(serviceOffers, "llm", "qwen"),
+		listed(),
 		typed("obolctl converge", 2),
 		drained("llm", "qwen"),
 		absent(serviceOffers, "default", "search"),
 		present(serviceOffers, "demo", "hello"),
 		absent(serviceOffers, "agent-quant", "quant"), // nobody is to pay a wallet whose key is lost
 		decisions("agent.quant"),
+		listed("hello"),
 	}},
 	{"The agent's key is restored from its backup", []act{
 		bringAgent,
@@ -83,15 +89,22 @@ var story = []scene{
 		present(serviceOffers, "agent-quant", "quant"),
 		typed("obolctl status", 0),
 	}},
+	{"The maintenance is over: sell again what was drained", []act{
+		typed("obolctl undrain inference.qwen", 0),
+		typed("obolctl status inference.qwen", 0),
+		listed("hello", "quant", "qwen"),
+	}},
 	{"Done means done: applying again writes nothing", []act{
 		typed("obolctl apply --auto-approve", 0),
 		writesNothing,
 	}},
-	{"And what it is all for: a buyer, who knows nothing but a URL, pays and gets an answer", []act{
-		typed("obolctl probe http.notes", 0),
+	{"And what it is all for: buyers, who know nothing but a URL, pay and get an answer", []act{
+		typed("obolctl probe", 0),
+		buyAtEdge("qwen"),
 		buy("http.notes"),
 		typed("obolctl sales", 0),
 		sold("http.notes", "0.01"),
+		storefront("qwen", "quant", "hello"),
 	}},
 }
 
