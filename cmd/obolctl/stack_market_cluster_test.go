@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -86,4 +87,15 @@ func (s *market) deletes(name string) {
 	s.t.Helper()
 	s.stranger("kubectl").delete(offers, s.ns, name)
 	until(s.t, func() bool { return s.offer(name) == nil })
+}
+
+// adds declares more beside what is declared.
+func (s *market) adds(blocks ...string) {
+	s.t.Helper()
+	s.write("offers.hcl", s.file()+strings.Join(blocks, "\n"))
+}
+
+// without gives the names but one.
+func without(names []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
 }
