@@ -102,27 +102,32 @@ func (c *Cluster) up(ctx context.Context, kind Kind, want Ports) (started bool, 
 		}
 		return false, c.tell(s)
 	}
+	return true, c.startAt(ctx, s, want)
+}
+
+// startAt chooses ports, and starts.
+func (c *Cluster) startAt(ctx context.Context, s *state, want Ports) error {
 	before := s.Ports
 	for {
 		s.Ports = before
 		if err := s.Ports.choose(want); err != nil {
-			return false, err
+			return err
 		}
 		if s.Kind.Bare {
 			s.Ports.Edge = 0
 		}
 		err := c.start(ctx, s)
 		if err == nil {
-			return true, nil
+			return nil
 		}
 		s.Ports = before
 		if err := errors.Join(err, c.writeState(s)); !errors.Is(err, errPortTaken) {
-			return false, err
+			return err
 		}
 		// A port that was free a moment ago is not: another program was
 		// quicker. If it was we who chose, we choose again.
 		if before != (Ports{}) || want != (Ports{}) || ctx.Err() != nil {
-			return false, err
+			return err
 		}
 	}
 }
