@@ -99,43 +99,39 @@ func (w whole) untilAsked(url, want string) {
 	})
 }
 
-// slices gives the EndpointSlices of a Service that somebody manages.
-func (w whole) slices(ctx context.Context, namespace, service string) []discoveryv1.EndpointSlice {
+// slices gives the EndpointSlices of a Service in namespace llm.
+func (w whole) slices(ctx context.Context, service string) []discoveryv1.EndpointSlice {
 	w.Helper()
 	var all discoveryv1.EndpointSliceList
-	if err := w.List(ctx, &all, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service}); err != nil {
+	if err := w.List(ctx, &all, client.InNamespace("llm"), client.MatchingLabels{discoveryv1.LabelServiceName: service}); err != nil {
 		w.Fatal(err)
 	}
 	return all.Items
 }
 
-// listed is the names in the catalog, and what it says of the first.
-func (w whole) listed() (names []string, first map[string]any) {
+// listed is the names in the catalog.
+func (w whole) listed() []string {
 	w.Helper()
 	resp, err := http.Get(w.description().Edge + "/api/services.json")
 	if err != nil {
 		w.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var catalog struct{ Services []map[string]any }
+	var catalog struct{ Services []struct{ Name string } }
 	if err := json.NewDecoder(resp.Body).Decode(&catalog); err != nil {
 		w.Fatal(err)
 	}
-	names = []string{}
+	names := []string{}
 	for _, s := range catalog.Services {
-		names = append(names, fmt.Sprint(s["name"]))
+		names = append(names, s.Name)
 	}
-	if len(names) > 0 {
-		first = catalog.Services[0]
-	}
-	return names, first
+	return names
 }
 
 func (w whole) untilListed(want ...string) {
 	w.Helper()
 	w.until(fmt.Sprintf("the catalog lists %q", want), func(context.Context) bool {
-		names, _ := w.listed()
-		return cmp.Equal(names, append([]string{}, want...))
+		return cmp.Equal(w.listed(), append([]string{}, want...))
 	})
 }
 
@@ -183,7 +179,7 @@ func TestAnOfferFromNothingToPaid(t *testing.T) {
 		t.Errorf("upstream --stop says %q", out)
 	}
 	w.untilAsked("http://tea.shop.svc/", "")
-	if names, _ := w.listed(); len(names) != 1 { // it was Ready: the stack does not look again
+	if names := w.listed(); len(names) != 1 { // it was Ready: the stack does not look again
 		t.Errorf("without its upstream the catalog lists %q", names)
 	}
 
@@ -242,7 +238,9 @@ func TestEndpointsAreMirrored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) }))
+	go func() {
+		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Host) })) // until l is closed
+	}()
 	defer l.Close()
 	port := int32(l.Addr().(*net.TCPAddr).Port)
 
@@ -260,7 +258,7 @@ func TestEndpointsAreMirrored(t *testing.T) {
 	endpoints := make("qwen", nil)
 	w.untilAsked("http://qwen.llm.svc.cluster.local/", "200 qwen.llm.svc.cluster.local")
 
-	mirrored := w.slices(t.Context(), "llm", "qwen")
+	mirrored := w.slices(t.Context(), "qwen")
 	if len(mirrored) != 1 {
 		t.Fatalf("there are %d slices", len(mirrored))
 	}
@@ -278,7 +276,7 @@ func TestEndpointsAreMirrored(t *testing.T) {
 	if p := got.Ports; len(p) != 1 || *p[0].Name != "" || *p[0].Port != port {
 		t.Errorf("its ports are %v", p)
 	}
-	if hidden := w.slices(t.Context(), "llm", "hidden"); len(hidden) != 0 {
+	if hidden := w.slices(t.Context(), "hidden"); len(hidden) != 0 {
 		t.Errorf("what is not to be mirrored has %d slices", len(hidden))
 	}
 	if err := w.Delete(t.Context(), endpoints); err != nil {
@@ -327,7 +325,7 @@ func TestADemoRuns(t *testing.T) {
 		w.untilAsked("http://hello.llm.svc/", map[int32]string{0: "", 2: answer}[n])
 	}
 	// Whoever deletes the slice sees it again.
-	for _, slice := range w.slices(t.Context(), "llm", "hello") {
+	for _, slice := range w.slices(t.Context(), "hello") {
 		if err := w.Delete(t.Context(), &slice); err != nil {
 			t.Fatal(err)
 		}
@@ -337,7 +335,7 @@ func TestADemoRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.untilAsked("http://hello.llm.svc/", "")
-	w.until("no slice is left", func(ctx context.Context) bool { return len(w.slices(ctx, "llm", "hello")) == 0 })
+	w.until("no slice is left", func(ctx context.Context) bool { return len(w.slices(ctx, "hello")) == 0 })
 }
 
 // TestAnAgentRuns while there is one.
