@@ -4,6 +4,7 @@ package main_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -26,10 +27,12 @@ func TestStackLost(t *testing.T) {
 	s.pays("w07")
 	s.buys()
 
-	// The Service goes: the controller does not look by itself, and nothing on
-	// this host tells. Where it looks, the offer is not listed until the Service
-	// is back.
+	// The Service goes: buyers pay nothing, but the controller does not look by
+	// itself. Where it looks, the offer is not listed until the Service is back.
 	s.cluster.StopUpstream(t, s.ns, "weather", 8080)
+	if err := s.cluster.Buy(s.cluster.Edge + "/services/w07/"); err == nil || !strings.Contains(err.Error(), "nothing was charged") {
+		t.Errorf("without its Service: %v", err)
+	}
 	s.stranger("kubectl").patch(offers, s.ns, "w07", map[string]any{"metadata": map[string]any{"annotations": map[string]any{"looked": "yes"}}})
 	s.untilListed(without(names, "w07")...)
 	contains(t, s.must(0, "status", "http.w07").stdout, "UpstreamHealthy")

@@ -20,8 +20,8 @@ func (s *market) rival(name string) {
 }
 
 // TestStackStops ends sales in all ways, each seen from outside: what ended is
-// not listed, its URL sells nothing, and nothing brings it back, not even a new
-// cluster.
+// not listed, its URL sells nothing, and only a person brings it back: a new
+// cluster does not.
 func TestStackStops(t *testing.T) {
 	t.Parallel()
 	s := newMarket(t)
@@ -50,6 +50,16 @@ func TestStackStops(t *testing.T) {
 	for _, name := range []string{"live", "drained", "gone"} {
 		s.refuses(name)
 	}
+
+	// A person may bring back all of them.
+	s.must(0, "undrain", "http.drained")
+	s.untilListed("drained", "late", "stays")
+	s.pays("drained")
+	same(t, "approved", s.apply(0, "--approve", "revive").lines(), "create ServiceOffer/shop/live")
+	s.must(0, "undelete", "http.gone", "--auto-approve")
+	s.untilListed("drained", "gone", "late", "live", "stays")
+	s.pays("live")
+	s.pays("gone")
 }
 
 // waitsForAPath applies while an older offer has the path of one of ours: it
