@@ -81,7 +81,7 @@ func TestRule05_AgentsOfTheStack(t *testing.T) {
 	s.declare(quant("own"), strings.Replace(quant("fixed"), `"agent"`, fmt.Sprintf("%q", wallet), 1))
 
 	// Nobody is there yet: one offer waits for its agent, the other for a wallet.
-	r := s.must(2, "apply", "--auto-approve", "--wait", "1s")
+	r := s.must(2, "apply", "--auto-approve", "--wait", "3s")
 	contains(t, r.stdout, "! Not selling yet: agent.fixed", "WaitingForAgent", "there is no agent own")
 	same(t, "listed", s.names())
 	s.spawn("fixed")

@@ -66,7 +66,7 @@ func TestStackStops(t *testing.T) {
 // holds back nobody else, and sells when the other is gone.
 func (s *market) waitsForAPath() {
 	s.t.Helper()
-	r := s.must(2, "apply", "--auto-approve", "--wait", "3s")
+	r := s.must(2, "apply", "--auto-approve", "--wait", "5s")
 	contains(s.t, r.stdout, "! Not selling yet: http.late", "PathConflict", "Selling 4 offers")
 	s.untilListed("drained", "early", "gone", "live", "stays")
 	contains(s.t, s.must(0, "status", "http.late").stdout, "PathConflict", s.ns+"/early")
@@ -93,7 +93,7 @@ func (s *market) deletedLive() {
 // drains lets buyers go on for a while, and tells them until when.
 func (s *market) drains() {
 	s.t.Helper()
-	s.must(0, "drain", "http.drained", "--grace", "3s")
+	s.must(0, "drain", "http.drained", "--grace", "5s")
 	at, grace := s.drained("drained")
 	took, err := time.ParseDuration(grace)
 	if err != nil {
