@@ -24,7 +24,7 @@ func statusCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "status", Usage: "say how every offer stands", ArgsUsage: "[ADDRESS]",
 		Description: "With an address: the chain from its gateway to its buyers, to the first break, with the command to type next.\n\n" +
-			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n   obolctl status --watch\n   obolctl status --html /srv/www/offers.html\n\n" +
+			"Examples:\n   obolctl status\n   obolctl status inference.qwen\n   obolctl status --check -q || notify-send 'not selling'\n   obolctl status --watch\n   obolctl status --html offers.html\n\n" +
 			"Exit codes: 0. With --check: 0 all well; 2 decisions wait, or nothing is accepted; 3 something that should sell does not; 1 could not look. --watch: 0 when it is quit.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "check", Usage: "tell by the exit code whether all is well"},

@@ -105,6 +105,7 @@ func TestExamples(t *testing.T) {
 		"obolctl undelete http.old-weather":      1,  // it was not deleted
 		"obolctl converge --watch --interval 2m": -1, // these go on until they are stopped
 		"obolctl logs inference.qwen -f":         -1,
+		"obolctl status --watch":                 -1,
 		"obolctl metrics --listen 9402":          -1,
 		"source <(obolctl completion zsh)":       -1, // bash runs these
 	}
