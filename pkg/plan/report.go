@@ -42,7 +42,8 @@ type OfferStatus struct {
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
 	Drift      []Drift
 
-	Unregistered bool // it asks for a registration that it does not have
+	Unregistered bool   // it asks for a registration that it does not have
+	Stranded     string // why the wallet that buyers pay is not its agent's; empty: it is, or it need not be
 }
 
 // A Condition is one of a ServiceOffer's status.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -36,6 +37,9 @@ func Status(in Input) Report {
 			continue
 		}
 		st := pl.status(s)
+		if w := pl.wallet(s); st.Live == resource.Present {
+			st.Stranded = cmp.Or(w.lost, w.changed)
+		}
 		st.Declared = known[s.slot] || declared == nil && s.accepted != nil
 		if s.accepted != nil {
 			st.Drift = drift(steps[s.slot], pl.wallet(s))

@@ -33,8 +33,8 @@ func TestStatusAgentWallet(t *testing.T) {
 		t.Errorf("drift %+v, and the offer is as it was accepted", o.Drift)
 	}
 	const why = "agent quant has wallet " + payTo + " now, and " + wallet + " was agreed to"
-	if len(r.Decisions) != 1 || r.Decisions[0].Why != why {
-		t.Errorf("decisions %+v, want one that says %q", r.Decisions, why)
+	if len(r.Decisions) != 1 || r.Decisions[0].Why != why || o.Stranded != why {
+		t.Errorf("decisions %+v, stranded %q; want %q", r.Decisions, o.Stranded, why)
 	}
 	const thief = "0xde709f2102306220921060314715629080e2fb77"
 	s.edit(id(resource.ServiceOffer, agentOffer()), "spec.payment.payTo", thief)

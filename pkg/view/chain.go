@@ -127,7 +127,11 @@ func (p *page) link(l link) {
 
 // chain lists the links of an offer.
 func (p *page) chain(o plan.OfferStatus, base string) []link {
-	return []link{p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base)}
+	var links []link
+	if o.Stranded != "" {
+		links = append(links, link{"wallet", breaks, o.Stranded, "obolctl drain " + o.Address.Typed()})
+	}
+	return append(links, p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base))
 }
 
 func (p *page) gatewayLink(o plan.OfferStatus) link {

@@ -88,6 +88,8 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"=", "in place", plain} // nothing says whether it sells
 	case o.Sellable == nil && o.Live != resource.Absent:
 		return stand{"?", "unknown", bad}
+	case o.Sellable != nil && *o.Sellable && o.Stranded != "":
+		return stand{"!", "selling, wrong wallet", bad}
 	case o.Sellable != nil && *o.Sellable:
 		return stand{"●", "selling", good}
 	}

@@ -23,6 +23,7 @@ func TestStanding(t *testing.T) {
 	}{
 		"selling":            {func(*plan.OfferStatus) {}, "● selling", false},
 		"ready or not":       {func(o *plan.OfferStatus) { o.Ready = no() }, "● selling", false},
+		"wrong wallet":       {func(o *plan.OfferStatus) { o.Stranded = "its key is gone" }, "! selling, wrong wallet", true},
 		"not selling":        {func(o *plan.OfferStatus) { o.Sellable = no() }, "○ not selling", true},
 		"not seen":           {func(o *plan.OfferStatus) { o.Live, o.Sellable = resource.Unknown, nil }, "? unknown", true},
 		"nobody says":        {func(o *plan.OfferStatus) { o.Sellable = nil }, "= in place", false},
@@ -76,6 +77,21 @@ func TestWhatEndsADrain(t *testing.T) {
 		if !strings.Contains(out, tc.want) || strings.Count(out, "undrain") != strings.Count(tc.want, "undrain") {
 			t.Errorf("%s: want %q in:\n%s", name, tc.want, out)
 		}
+	}
+}
+
+// TestRule05_ChainBreaksAtTheWallet: whatever else is well, money that nobody can
+// spend is no sale.
+func TestRule05_ChainBreaksAtTheWallet(t *testing.T) {
+	t.Parallel()
+	o := sells(inference("qwen", 31))
+	o.Stranded = "agent quant has no keystore"
+	out := string(screen(t, func(b *bytes.Buffer) error {
+		return view.StatusOne(b, plan.Report{Offers: []plan.OfferStatus{o}}, o.Address, nil, view.Style{Now: now})
+	}))
+	const want = "wallet     ✗ broken    agent quant has no keystore\n             next: obolctl drain inference.qwen\n"
+	if !strings.Contains(out, want) || strings.Contains(out, "gateway") {
+		t.Errorf("want %q, and nothing after it, in:\n%s", want, out)
 	}
 }
 
