@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -150,11 +151,11 @@ func (c *changing) fill(text string, pairs ...string) string {
 
 // bare is the inverse of fill: what is the same in every changing.
 func (c *changing) bare(text string) string {
-	pairs := []string{c.name, "NS"}
-	for i, p := range c.ports {
-		pairs = append(pairs, fmt.Sprint(p), fmt.Sprintf("PORT%d", i+1))
+	text = strings.ReplaceAll(text, c.name, "NS")
+	for i, p := range c.ports { // a port's digits may be those of an address, too
+		text = regexp.MustCompile(fmt.Sprintf(`\b%d\b`, p)).ReplaceAllString(text, fmt.Sprintf("PORT%d", i+1))
 	}
-	return strings.NewReplacer(pairs...).Replace(text)
+	return text
 }
 
 func (c *changing) state(elem ...string) string {

@@ -113,6 +113,8 @@ func (s *market) backWithAnotherWallet(first string) (second string) {
 	if to := s.paidTo("own"); to != first {
 		s.t.Errorf("nobody agreed that %s is paid", to)
 	}
+	s.untilListed("fixed", "own") // the stack sells it, to a wallet of which nobody has the key
+	contains(s.t, s.must(0, "status", "agent.own").stdout, "! selling, wrong wallet", "wallet ✗ broken", "next: obolctl drain agent.own")
 	s.apply(0, "--approve", "money")
 	s.untilListed("fixed", "own")
 	s.paysOwn(second)

@@ -43,7 +43,7 @@ type OfferStatus struct {
 	Drift      []Drift
 
 	Unregistered bool   // it asks for a registration that it does not have
-	Stranded     string // why the wallet that buyers pay is not its agent's; empty: it is, or it need not be
+	Stranded     string // why the wallet that buyers pay is not its agent's; empty: it is, or need not be, or nobody can buy
 }
 
 // A Condition is one of a ServiceOffer's status.

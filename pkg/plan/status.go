@@ -37,9 +37,6 @@ func Status(in Input) Report {
 			continue
 		}
 		st := pl.status(s)
-		if w := pl.wallet(s); st.Live == resource.Present {
-			st.Stranded = cmp.Or(w.lost, w.changed)
-		}
 		st.Declared = known[s.slot] || declared == nil && s.accepted != nil
 		if s.accepted != nil {
 			st.Drift = drift(steps[s.slot], pl.wallet(s))
@@ -75,6 +72,9 @@ func (p *planner) status(s *subject) OfferStatus {
 	}
 	st.Drain, st.Loose = inForce(s.drain, live, st.Live)
 	st.Unregistered = unregistered(st.Offer, main.Object)
+	if w := p.wallet(s); st.Live == resource.Present && (st.Sellable == nil || *st.Sellable) {
+		st.Stranded = cmp.Or(w.lost, w.changed)
+	}
 	return st
 }
 

@@ -84,16 +84,26 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"+", "not accepted", care}
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
-	case o.Sellable == nil && o.Live == resource.Present:
-		return stand{"=", "in place", plain} // nothing says whether it sells
-	case o.Sellable == nil && o.Live != resource.Absent:
-		return stand{"?", "unknown", bad}
-	case o.Sellable != nil && *o.Sellable && o.Stranded != "":
+	case o.Sellable == nil:
+		return unsaid(o.Live)
+	case !*o.Sellable:
+		return stand{"○", "not selling", bad}
+	case o.Stranded != "":
 		return stand{"!", "selling, wrong wallet", bad}
-	case o.Sellable != nil && *o.Sellable:
-		return stand{"●", "selling", good}
 	}
-	return stand{"○", "not selling", bad}
+	return stand{"●", "selling", good}
+}
+
+// unsaid words how an offer stands of which nothing says whether it sells.
+func unsaid(live resource.Presence) stand {
+	switch live {
+	case resource.Present:
+		return stand{"=", "in place", plain}
+	case resource.Absent:
+		return stand{"○", "not selling", bad}
+	case resource.Unknown:
+	}
+	return stand{"?", "unknown", bad}
 }
 
 // stopped words how an offer under a drain stands.
