@@ -47,12 +47,17 @@ func convergeCommand(p process) *cli.Command {
 			}
 			k := &keeper{w: w, waitAPI: c.Duration("wait-api")}
 			if c.Bool("watch") {
+				// Gateways may die meanwhile, and the next round tries again.
+				w.patience = watchPatience
 				return k.watch(c.Context, c.Duration("interval"))
 			}
 			return k.once(c.Context)
 		},
 	}
 }
+
+// watchPatience is how long a step of a watch is tried.
+const watchPatience = 10 * time.Second
 
 // A keeper converges one site: what the loop of package converge needs of it.
 type keeper struct {

@@ -66,7 +66,7 @@ func (s *market) appear(ports []int) (ready, listed time.Duration) {
 // start on a busy machine.
 func (s *market) await(want int, what string, count func() int) {
 	s.t.Helper()
-	eventually(s.t, time.Minute, func() string {
+	eventually(s.t, 3*time.Minute, func() string {
 		if n := count(); n != want {
 			return fmt.Sprintf("%d of %d %s", n, want, what)
 		}

@@ -75,8 +75,8 @@ func TestWatchOutlivesTheAPIServer(t *testing.T) {
 		t.Fatalf("gateways %v", pids)
 	}
 	kill9(t, pids[0])
-	// A round may be in the middle of a step then, each request of which is given
-	// up after 15 s.
+	// A round may be in the middle of a step then, which is given up after 10 s,
+	// and the request that is under way after 15 s.
 	eventually(t, 60*time.Second, func() string {
 		if now := gatewaysBelow(t, o.dir); len(now) != 1 || now[0] == pids[0] || answers(port) == 0 {
 			return fmt.Sprintf("without the API server, gateways are %v, and the one that was killed %v\n%s%s", now, pids, w.stdout.String(), w.stderr.String())

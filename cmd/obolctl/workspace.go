@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -35,7 +36,8 @@ type workspace struct {
 	file   *offerfile.File
 	want   *plan.Set // what the file declares; nil when the command needs no file
 
-	kubeconfig, context string // that kube was made from
+	kubeconfig, context string        // that kube was made from
+	patience            time.Duration // as kube.Config has it
 }
 
 // openSite opens the memory of the site that the command line, the environment
@@ -229,7 +231,7 @@ func (w *workspace) connect() error {
 	}
 	w.kubeconfig, w.context = w.chooseCluster(w.memory, w.file)
 	var err error
-	if w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version}); err != nil {
+	if w.kube, err = kube.Open(kube.Config{Kubeconfig: w.kubeconfig, Context: w.context, Version: version, Patience: w.patience}); err != nil {
 		return err
 	}
 	w.context = w.kube.Context() // what is current there may be another one tomorrow

@@ -138,7 +138,7 @@ func (c *Client) patch(ctx context.Context, ch change, body map[string]any, pinn
 	if r.body, err = json.Marshal(body); err != nil {
 		return nil, fmt.Errorf("cannot encode %s: %v", ch.id, err)
 	}
-	answer, err := c.try(ctx, r, patience, passing)
+	answer, err := c.try(ctx, r, c.patience, passing)
 	if err != nil {
 		return nil, err
 	}

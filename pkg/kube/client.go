@@ -33,6 +33,7 @@ type Config struct {
 	Context    string        // empty: the kubeconfig's current one
 	Version    string        // of this build, for the user agent
 	Timeout    time.Duration // of one request; 0: 15 s
+	Patience   time.Duration // with an API server that is busy, restarting or out of reach while something is changed; 0: one minute
 }
 
 // A Client speaks to one cluster. It is safe for concurrent use.
@@ -41,6 +42,7 @@ type Client struct {
 	base       *url.URL
 	agent      string
 	timeout    time.Duration
+	patience   time.Duration
 	kubeconfig string
 	context    string
 
@@ -79,12 +81,15 @@ func Open(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("context %q of kubeconfig %q has a bad server address: %v", used, cfg.Kubeconfig, err)
 	}
 	c := &Client{
-		http: hc, base: base, agent: "obolctl/" + cfg.Version, timeout: cfg.Timeout,
+		http: hc, base: base, agent: "obolctl/" + cfg.Version, timeout: cfg.Timeout, patience: cfg.Patience,
 		kubeconfig: cfg.Kubeconfig, context: used,
 		counts: map[string]int{}, seen: map[string]*resource.Object{},
 	}
 	if c.timeout == 0 {
 		c.timeout = 15 * time.Second
+	}
+	if c.patience == 0 {
+		c.patience = time.Minute
 	}
 	return c, nil
 }

@@ -11,10 +11,8 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-const (
-	patience   = time.Minute      // with an API server that is busy, restarting or out of reach
-	goingLimit = 30 * time.Second // for what was deleted to be gone
-)
+// goingLimit is how long what was deleted may take to be gone.
+const goingLimit = 30 * time.Second
 
 // A Maker makes changes in the cluster for one site: package apply's Maker.
 type Maker struct {
@@ -28,8 +26,8 @@ func (c *Client) Maker(site string) *Maker { return &Maker{c, site} }
 // Put keeps the contract of apply.Maker. A Namespace is created when it is
 // missing, and any that is there is left as it is.
 //
-// A request that got no answer, or one that says "later", is sent again for up
-// to a minute; what the API server refuses for good wraps resource.ErrFinal.
+// A request that got no answer, or one that says "later", is sent again for as
+// long as the client has patience; what the API server refuses for good wraps resource.ErrFinal.
 func (m *Maker) Put(ctx context.Context, want resource.Spec, terms resource.Terms) (resource.Sighting, error) {
 	if err := ctx.Err(); err != nil {
 		return resource.Sighting{}, err
@@ -134,7 +132,7 @@ func (c *Client) remove(ctx context.Context, k kind, id resource.ID, uid string)
 	if err != nil {
 		return fmt.Errorf("cannot encode the deletion of %s: %v", id, err)
 	}
-	_, err = c.try(ctx, request{verb: verbDelete, path: k.path(id.Namespace, id.Name), content: "application/json", body: body}, patience, passing)
+	_, err = c.try(ctx, request{verb: verbDelete, path: k.path(id.Namespace, id.Name), content: "application/json", body: body}, c.patience, passing)
 	if absent(err) || code(err) == http.StatusConflict { // another one is there: that one is gone
 		return nil
 	}
@@ -184,7 +182,7 @@ func holdup(live *resource.Object) string {
 
 // object reads one; nil when it is absent.
 func (c *Client) object(ctx context.Context, k kind, id resource.ID) (*resource.Object, error) {
-	body, err := c.try(ctx, request{verb: verbGet, path: k.path(id.Namespace, id.Name)}, patience, passing)
+	body, err := c.try(ctx, request{verb: verbGet, path: k.path(id.Namespace, id.Name)}, c.patience, passing)
 	if absent(err) {
 		return nil, nil
 	}

@@ -26,7 +26,7 @@ func (m *Maker) WriteSerial(ctx context.Context, name string, serial int64) erro
 	_, err = m.client.try(ctx, request{
 		verb: verbPatch, path: configMaps.path("default", name), content: applyPatch, body: body,
 		query: url.Values{"fieldManager": {resource.FieldManager}, "force": {"true"}}, // the name bears our holder: nobody else's
-	}, patience, passing)
+	}, m.client.patience, passing)
 	if err != nil {
 		return explain(err, "apply", configMaps, resource.ID{Kind: configMaps.name, Namespace: "default", Name: name})
 	}
