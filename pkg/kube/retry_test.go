@@ -59,7 +59,7 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 func scripted(answers ...string) (*Client, *script) {
 	s := &script{answers: answers, start: time.Now()}
 	return &Client{
-		http: &http.Client{Transport: s}, base: &url.URL{Scheme: "https", Host: "cluster"}, timeout: 15 * time.Second,
+		http: &http.Client{Transport: s}, base: &url.URL{Scheme: "https", Host: "cluster"}, timeout: 15 * time.Second, patience: time.Minute,
 		counts: map[string]int{}, seen: map[string]*resource.Object{},
 	}, s
 }
