@@ -178,7 +178,11 @@ func (m *market) serve(ctx context.Context, words ...string) (*seller, error) {
 // ask sends one request, and returns when the first byte of the answer's body is
 // there. The rest is the caller's to read and close.
 func (s *seller) ask(ctx context.Context, path, payment string, status int) (io.ReadCloser, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+path, nil)
+	method, said := http.MethodGet, ""
+	if path == "/idle" { // streams are asked for by a question, which a gateway must not keep
+		method, said = http.MethodPost, `{"stream":true}`
+	}
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, strings.NewReader(said))
 	if err != nil {
 		return nil, err
 	}

@@ -16,21 +16,19 @@ var errStalled = errors.New("the body stopped coming")
 // A patient body waits for its client, but not for ever: then it fails with
 // errStalled, and the request has ended as if the client had left.
 type patient struct {
-	io.ReadCloser
-	client *http.ResponseController
 	stall  time.Duration // how long nothing may come
 	cancel context.CancelFunc
 
 	stalled atomic.Bool
 
-	mu   sync.Mutex
-	over bool // the connection may be another request's
+	mu     sync.Mutex
+	body   io.ReadCloser            // http.NoBody when nobody waits for it any more
+	client *http.ResponseController // nil then: the connection may be another request's
 }
 
 // Read implements [io.Reader].
 func (p *patient) Read(b []byte) (int, error) {
-	p.limit(time.Now().Add(p.stall))
-	n, err := p.ReadCloser.Read(b)
+	n, err := p.limit(time.Now().Add(p.stall)).Read(b)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		p.stalled.Store(true)
@@ -42,21 +40,32 @@ func (p *patient) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// limit says until when the client may take its time; zero: for ever.
-func (p *patient) limit(at time.Time) {
+// Close implements [io.Closer].
+func (p *patient) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.over {
-		_ = p.client.SetReadDeadline(at) // a connection that has none is read without
-	}
+	body := p.body
+	p.mu.Unlock()
+	return body.Close()
 }
 
-// end is for when nobody needs to wait for the body any more.
+// limit says until when the client may take its time, and gives what it sends;
+// zero: for ever.
+func (p *patient) limit(at time.Time) io.Reader {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.client != nil {
+		_ = p.client.SetReadDeadline(at) // a connection that has none is read without
+	}
+	return p.body
+}
+
+// end is for when nobody needs to wait for the body any more. A stream that goes
+// on would keep it, and with it all that the server holds.
 func (p *patient) end() {
 	p.limit(time.Time{})
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.over = true
+	p.body, p.client = http.NoBody, nil
 }
 
 // A patientKey is where the context of a request has its patient body.

@@ -111,7 +111,7 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 		}
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		body := &patient{ReadCloser: r.Body, client: http.NewResponseController(innermost(w)), stall: s.Stall, cancel: cancel}
+		body := &patient{body: r.Body, client: http.NewResponseController(innermost(w)), stall: s.Stall, cancel: cancel}
 		defer body.end()
 		r = r.WithContext(context.WithValue(ctx, patientKey{}, body))
 		r.Body = body
