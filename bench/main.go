@@ -26,10 +26,11 @@ func main() {
 	flag.IntVar(&c.runs, "runs", 5, "runs of each measurement, of which the median counts")
 	flag.StringVar(&c.only, "only", "", "measure one part: cluster, or paid, which needs no sandbox")
 	upstream := flag.String("proxy", "", "be a plain reverse proxy of this URL, to be measured, until stdin ends")
+	facilitator := flag.String("facilitator", "", "as such a proxy, have this one settle each payment first")
 	flag.Parse()
 	var err error
 	if *upstream != "" {
-		err = proxy(*upstream, os.Stdin, os.Stdout)
+		err = proxy(*upstream, *facilitator, os.Stdin, os.Stdout)
 	} else {
 		err = run(ctx, c)
 	}

@@ -38,7 +38,7 @@ type market struct {
 	upstream    *httptest.Server
 	stops       []func() error
 
-	plain, before, after, express *seller // who are compared; before and after are ours
+	plain, calling, before, after, express *seller // who are compared; before and after are ours
 }
 
 func (b *bench) openMarket() *market {
@@ -99,12 +99,13 @@ func event(w http.ResponseWriter) {
 // A seller is a process before the upstream, or the upstream itself.
 type seller struct {
 	url    string
-	pid    int // 0: it is this process
+	terms  string // the URL of whoever says what a payment has to be
+	pid    int    // 0: it is this process
 	client *http.Client
 }
 
 func newSeller(url string, pid int) *seller {
-	return &seller{url, pid, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}}}
+	return &seller{url, url, pid, &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients, DisableCompression: true}}}
 }
 
 // startGateway starts ours, in a folder of its own.
@@ -142,13 +143,14 @@ func (m *market) startExpress(ctx context.Context) (*seller, error) {
 	return m.serve(ctx, "node", "bench/express/seller.mjs", string(told))
 }
 
-// startPlain starts a reverse proxy that does nothing else.
-func (m *market) startPlain(ctx context.Context) (*seller, error) {
+// startPlain starts a reverse proxy that does nothing else, or else only has a
+// facilitator settle each payment.
+func (m *market) startPlain(ctx context.Context, facilitator string) (*seller, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return m.serve(ctx, self, "-proxy", m.upstream.URL)
+	return m.serve(ctx, self, "-proxy", m.upstream.URL, "-facilitator", facilitator)
 }
 
 // serve starts a program whose first line is its URL, and that ends when its
@@ -206,7 +208,7 @@ func (s *seller) ask(ctx context.Context, path, payment string, status int) (io.
 
 // payments signs as many for what a seller has at a path.
 func (s *seller) payments(ctx context.Context, path string, n int) ([]string, error) {
-	terms, err := paytest.Ask(ctx, s.url+path)
+	terms, err := paytest.Ask(ctx, s.terms+path)
 	if err != nil {
 		return nil, err
 	}
