@@ -46,6 +46,19 @@ func (s *sale) entry(now time.Time) ledger.Entry {
 	}
 }
 
+// claim takes the payment for a request, and for no other.
+func (s *sale) claim(r *http.Request) error {
+	s.peer = peer(r)
+	if !s.till.paid.enter(s.peer) {
+		return errBusy
+	}
+	err := s.till.Ledger.Claim(r.Context(), s.entry(time.Now()))
+	if err != nil {
+		s.till.paid.leave(s.peer)
+	}
+	return err
+}
+
 // verify asks a facilitator whether the payment would settle, unless settling
 // is to be the only question. A signature that we cannot check is never left
 // unasked: anybody could have written it.

@@ -33,6 +33,17 @@ type Offer struct {
 	// with [Collect] as its ModifyResponse, which its ErrorHandler gives to
 	// [Refused]: nothing below status 400 passes without.
 	Upstream http.Handler
+
+	// Admit makes room at the upstream for a request before its payment is
+	// claimed, or answers why there is none and gives false. nil: there is
+	// always room.
+	Admit func(http.ResponseWriter, *http.Request) (Place, bool)
+}
+
+// A Place is room for one request at an upstream.
+type Place interface {
+	http.Handler // in place of Upstream, once it is paid for
+	Leave()      // when the request has ended, served or not
 }
 
 // A Table says what each request must pay. It never changes.

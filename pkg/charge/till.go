@@ -125,13 +125,17 @@ func (t *Till) sell(w http.ResponseWriter, r *http.Request, rt *route, below str
 		t.turnAway(w, r, rt, err)
 		return
 	}
-	sale.peer = peer(r)
-	if !t.paid.enter(sale.peer) {
-		t.turnAway(w, r, rt, errBusy)
-		return
+	upstream := rt.seat.Upstream
+	if rt.seat.Admit != nil {
+		place, ok := rt.seat.Admit(w, r)
+		if !ok {
+			t.metrics.failed(rt, "not_admitted")
+			return
+		}
+		defer place.Leave()
+		upstream = place
 	}
-	if err := t.Ledger.Claim(r.Context(), sale.entry(time.Now())); err != nil {
-		t.paid.leave(sale.peer)
+	if err := sale.claim(r); err != nil {
 		t.turnAway(w, r, rt, err)
 		return
 	}
@@ -143,7 +147,7 @@ func (t *Till) sell(w http.ResponseWriter, r *http.Request, rt *route, below str
 	}
 	sale.asked = true
 	out := forward(r, below, sale.auth.Payer.String())
-	rt.seat.Upstream.ServeHTTP(&guard{ResponseWriter: w, sale: sale}, out.WithContext(withSale(r.Context(), sale)))
+	upstream.ServeHTTP(&guard{ResponseWriter: w, sale: sale}, out.WithContext(withSale(r.Context(), sale)))
 }
 
 // check is what can be known of a payment without asking anybody.

@@ -19,6 +19,7 @@ func (s *server) newTable(p *plane) (*charge.Table, error) {
 		Key: c.Offer, Address: c.Address, URL: c.PublicURL, Model: c.Model,
 		Payments: c.Payments, Routes: c.Routes, Settle: c.Settle, Registration: c.Registration,
 		Upstream: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.pass(p, w, r) }),
+		Admit:    func(w http.ResponseWriter, r *http.Request) (charge.Place, bool) { return s.takePlace(p, w, r) },
 	}})
 }
 

@@ -78,12 +78,22 @@ func (s *server) drained(p *plane) bool {
 
 // pass sends a request to the upstream, within the limits.
 func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
-	passing, goesOn := s.passing.Add(1), false
-	defer func() {
-		if !goesOn {
-			s.passing.Add(-1)
-		}
-	}()
+	if place, ok := s.takePlace(p, w, r); ok {
+		defer place.Leave()
+		place.ServeHTTP(w, r)
+	}
+}
+
+// A place is room for one request at the upstream of a plane.
+type place struct {
+	server *server
+	plane  *plane
+	goesOn bool // a stream has it, until that has ended
+}
+
+// takePlace makes room for a request, or answers why there is none.
+func (s *server) takePlace(p *plane, w http.ResponseWriter, r *http.Request) (*place, bool) {
+	passing := s.passing.Add(1)
 	switch {
 	case !plainPath(r.URL.Path):
 		refuse(w, http.StatusBadRequest, "bad_path", "the path must start with a slash and have no . or .. in it")
@@ -93,30 +103,45 @@ func (s *server) pass(p *plane, w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "busy", fmt.Sprintf("%d requests are being served, which is the limit", p.cfg.InFlight))
 	default:
-		if r.ProtoMajor == 1 && r.ContentLength != 0 {
-			// An upstream may answer before it has read all. Without this the
-			// server would throw away the rest of the request then.
-			if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
-				s.log.DebugContext(r.Context(), "no full duplex", "error", err.Error())
-			}
-		}
-		if p.cfg.MaxBody > 0 {
-			// The server's own writer lingers when it learns that the limit was
-			// hit, so that the client reads the refusal before the connection ends.
-			r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
-		}
-		if r.ContentLength == 0 {
-			goesOn = s.forward(p, w, r)
-			return
-		}
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		body := &patient{body: r.Body, client: http.NewResponseController(innermost(w)), stall: s.Stall, cancel: cancel}
-		defer body.end()
-		r = r.WithContext(context.WithValue(ctx, patientKey{}, body))
-		r.Body = body
-		goesOn = s.forward(p, w, r)
+		return &place{server: s, plane: p}, true
 	}
+	s.passing.Add(-1)
+	return nil, false
+}
+
+// Leave implements [charge.Place].
+func (at *place) Leave() {
+	if !at.goesOn {
+		at.server.passing.Add(-1)
+	}
+}
+
+// ServeHTTP sends the request to the upstream.
+func (at *place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s, p := at.server, at.plane
+	if r.ProtoMajor == 1 && r.ContentLength != 0 {
+		// An upstream may answer before it has read all. Without this the
+		// server would throw away the rest of the request then.
+		if err := http.NewResponseController(w).EnableFullDuplex(); err != nil {
+			s.log.DebugContext(r.Context(), "no full duplex", "error", err.Error())
+		}
+	}
+	if p.cfg.MaxBody > 0 {
+		// The server's own writer lingers when it learns that the limit was
+		// hit, so that the client reads the refusal before the connection ends.
+		r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
+	}
+	if r.ContentLength == 0 {
+		at.goesOn = s.forward(p, w, r)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	body := &patient{body: r.Body, client: http.NewResponseController(innermost(w)), stall: s.Stall, cancel: cancel}
+	defer body.end()
+	r = r.WithContext(context.WithValue(ctx, patientKey{}, body))
+	r.Body = body
+	at.goesOn = s.forward(p, w, r)
 }
 
 // innermost is the server's own writer.
