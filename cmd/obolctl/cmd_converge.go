@@ -67,15 +67,26 @@ type keeper struct {
 
 	wait     time.Duration // until what was restored sells; 0: not at all
 	restored bool          // something was, gateways before the first round too
+	going    []resource.ID // what the last round could not make again, since it is being deleted
 }
 
 // restoredWait is how long converge waits until what it restored sells. A watch
 // does not wait: gateways may die meanwhile.
 const restoredWait = 10 * time.Second
 
+// What is being deleted and has to be made again is waited for like this: others'
+// finalizers may be at work.
+const (
+	goingWait  = 30 * time.Second
+	goingPause = 250 * time.Millisecond
+)
+
 func (k *keeper) once(ctx context.Context) error {
 	k.wait = restoredWait
 	res, err := converge.Once(ctx, k)
+	if err == nil && k.untilGone(ctx) {
+		res, err = k.Round(ctx, nil)
+	}
 	code, err := k.ended(ctx, res, err)
 	if err != nil {
 		return err
@@ -84,6 +95,26 @@ func (k *keeper) once(ctx context.Context) error {
 		return nil
 	}
 	return exitError{code: code}
+}
+
+// untilGone waits for what is being deleted and has to be made again, which held
+// back nothing else, and reports whether some of it is gone. No lock is held.
+func (k *keeper) untilGone(ctx context.Context) bool {
+	if len(k.going) == 0 {
+		return false
+	}
+	k.w.say("%s is being deleted: waiting until it is gone, for up to %s", k.going[0], short(goingWait))
+	limited, stop := context.WithTimeout(ctx, goingWait)
+	defer stop()
+	left := k.going
+	for len(left) > 0 && rest(limited, goingPause) {
+		seen := k.w.kube.See(limited, left)
+		left = slices.DeleteFunc(slices.Clone(left), func(id resource.ID) bool {
+			s := seen[id]
+			return s.Presence == resource.Absent || s.Presence == resource.Present && !s.Object.Going
+		})
+	}
+	return len(left) < len(k.going) && ctx.Err() == nil
 }
 
 // ended gives the exit code of a round, and remembers it.
@@ -221,6 +252,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return err
 		}
 		pl := plan.Make(in)
+		k.going = goingOf(in, pl)
 		if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
 			return fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)
 		}
@@ -251,6 +283,19 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		return err
 	})
 	return res, err
+}
+
+// goingOf lists what a plan cannot make again, since it is being deleted.
+func goingOf(in plan.Input, pl plan.Plan) []resource.ID {
+	var out []resource.ID
+	for _, c := range pl.Changes {
+		for _, s := range c.Steps {
+			if obj := in.World.Seen[s.ID].Object; s.Action == plan.Block && obj != nil && obj.Going {
+				out = append(out, s.ID)
+			}
+		}
+	}
+	return out
 }
 
 // patience is how long what sells is waited for.

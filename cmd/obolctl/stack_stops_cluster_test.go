@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 	"time"
@@ -112,4 +113,73 @@ func (s *market) drains() {
 		s.t.Error("it was gone before the drain was over")
 	}
 	s.must(0, "probe", "http.drained")
+}
+
+// TestStackDeletedNotYetGone has somebody delete offers live, while a finalizer
+// holds them: one that only a person may bring back is a decision at once; one
+// that is to be restored is waited for, and holds back nothing else.
+func TestStackDeletedNotYetGone(t *testing.T) {
+	t.Parallel()
+	s := newMarket(t)
+	s.cluster.Upstream(t, s.ns, "weather", 8080)
+	const restore = "lifecycle {\n on_live_delete = \"restore\"\n}"
+	s.declare(s.weather("ask", "0.01"), s.weather("back", "0.01", restore), s.weather("too", "0.01", restore))
+	s.must(0, "apply", "--auto-approve")
+	kubectl := s.stranger("kubectl")
+	going := func(name string) bool { o := s.offer(name); return o != nil && o.GetDeletionTimestamp() != nil }
+
+	release := s.holds("ask")
+	kubectl.delete(offers, s.ns, "ask")
+	for range 2 {
+		c := s.converge(2)
+		same(t, "not gone yet", c.lines(), "withheld create http.ask: deleted_live, revive")
+		contains(t, c.said(), "it is not gone yet")
+	}
+	if !going("ask") {
+		t.Fatal("it was not held")
+	}
+	contains(t, s.must(1, "apply", "--auto-approve", "--approve", "revive", "--no-wait").stdout, "is being deleted: wait until it is gone")
+	release()
+	until(t, func() bool { return s.offer("ask") == nil })
+	same(t, "gone", s.converge(2).lines(), "withheld create http.ask: deleted_live, revive")
+	same(t, "approved", s.apply(0, "--approve", "revive").lines(), "create ServiceOffer/shop/ask")
+
+	release = s.holds("back")
+	kubectl.delete(offers, s.ns, "back")
+	s.deletes("too")
+	cmd := s.command("converge")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { return s.offer("too") != nil })
+	if !going("back") {
+		t.Error("it was not held")
+	}
+	release()
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("converge: %v\n%s", err, &out)
+	}
+	contains(t, out.String(), "is being deleted: waiting until it is gone", "created ServiceOffer/"+s.ns+"/back")
+	s.untilListed("ask", "back", "too")
+	s.pays("back")
+	same(t, "afterwards", s.converge(0).lines())
+}
+
+// holds gives an offer a finalizer of somebody else's, and returns what takes it
+// away.
+func (s *market) holds(name string) (release func()) {
+	s.t.Helper()
+	const hold = "example.org/hold"
+	someone := s.stranger("backup")
+	put := func(finalizers []string) {
+		someone.patch(offers, s.ns, name, map[string]any{"metadata": map[string]any{"finalizers": finalizers}})
+	}
+	put(append(s.offer(name).GetFinalizers(), hold))
+	return func() {
+		s.t.Helper()
+		until(s.t, func() bool { return slices.Equal(s.offer(name).GetFinalizers(), []string{hold}) })
+		put(nil)
+	}
 }

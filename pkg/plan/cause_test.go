@@ -123,6 +123,24 @@ func TestCauses(t *testing.T) {
 			auto:       []string{"(create ServiceOffer/apps/web deleted_live revive)"},
 			attended:   []string{"create ServiceOffer/apps/web deleted_live revive"},
 		},
+		"deleted live, not gone yet": {
+			event:      func(s *site) { s.objects[webID].Going = true },
+			unattended: []string{"(create ServiceOffer/apps/web deleted_live revive)"},
+			auto:       []string{"(create ServiceOffer/apps/web deleted_live revive)"},
+			attended:   []string{"block ServiceOffer/apps/web deleted_live revive"},
+		},
+		"deleted live, then rebuilt before it was gone": {
+			event: func(s *site) {
+				s.objects[webID].Going = true
+				s.converge()
+				s.rebuild()
+				s.declare(httpOffer("web", "0.1"))
+				s.in.Memory.Accepted.Set = *s.in.Want
+			},
+			unattended: []string{"create Namespace/apps cluster_rebuilt restore", "(create ServiceOffer/apps/web deleted_live revive)"},
+			auto:       []string{"create Namespace/apps cluster_rebuilt restore", "(create ServiceOffer/apps/web deleted_live revive)"},
+			attended:   []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web deleted_live revive"},
+		},
 		"file repriced": {
 			event:    func(s *site) { s.declare(httpOffer("web", "0.2"), host) },
 			auto:     []string{"update ServiceOffer/apps/web file_changed money"},

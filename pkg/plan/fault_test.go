@@ -305,6 +305,12 @@ func TestCompleteIsAboutSight(t *testing.T) {
 			o := *s.objects[webID]
 			o.Going = true
 			s.objects[webID] = &o
+		}, true, false, 1},
+		"going, to be restored": {func(s *site) {
+			s.in.Memory.Accepted.Set.Offers[0].Lifecycle.OnLiveDelete = "restore"
+			o := *s.objects[webID]
+			o.Going = true
+			s.objects[webID] = &o
 		}, true, true, 0},
 		"withheld": {func(s *site) { s.edit(webID, price, "9") }, true, false, 1},
 	}

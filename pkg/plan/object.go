@@ -39,13 +39,27 @@ func (p *planner) obstacle(s *subject, seen resource.Sighting, step Step) (Step,
 	case seen.Presence == resource.Unknown:
 		return step.blocked(Unknown, Restore, unseen(seen)), true
 	case seen.Presence == resource.Present && seen.Object.Going:
-		return step.blocked(cause, class, "is being deleted: wait until it is gone"), true
+		return p.going(s, step), true
 	case seen.Presence == resource.Absent && seen.Refused != "":
 		return step.blocked(cause, class, seen.Refused), true
 	case seen.Presence == resource.Absent && p.Memory.ClusterUID != "" && p.World.Cluster.UID == "":
 		return step.blocked(Unknown, Restore, "is not there, and whether this is the accepted cluster could not be seen"), true
 	}
 	return step, false
+}
+
+// going is the step on an object that is being deleted: nothing is put in its
+// place until it is gone. Where only a person may have it made again, that is a
+// decision already.
+func (p *planner) going(s *subject, step Step) Step {
+	again := step
+	again.Action = Create
+	again.Cause, again.Class, again.Why = p.missing(s, step.ID)
+	if again.Cause == DeletedLive && p.Policy.withholds(s.key, again) {
+		again.Withheld, again.Why = true, again.Why+"; it is not gone yet"
+		return again
+	}
+	return step.blocked(again.Cause, again.Class, "is being deleted: wait until it is gone")
 }
 
 func (s Step) blocked(cause Cause, class Class, why string) Step {

@@ -29,10 +29,11 @@ func (p *planner) observe(s *subject) slotMarks {
 	sold := s.id(resource.ServiceOffer)
 	seen := p.World.Seen[sold]
 	obj := seen.Object
-	if seen.Presence == resource.Absent && s.tomb == nil && p.deletedLive(s, sold) && marks.gone == nil {
+	going := seen.Presence == resource.Present && obj.Going
+	if (seen.Presence == resource.Absent || going) && s.tomb == nil && p.deletedLive(s, sold) && marks.gone == nil {
 		marks.gone = &offer.LiveDeletion{Key: s.key, Since: p.Now.UTC()}
 	}
-	if seen.Presence != resource.Present || obj.Going || obj.Label(resource.SiteLabel) != p.Site {
+	if seen.Presence != resource.Present || going || obj.Label(resource.SiteLabel) != p.Site {
 		return marks
 	}
 	if h := p.held(obj); h != "" {
@@ -52,8 +53,8 @@ func (p *planner) observe(s *subject) slotMarks {
 	return marks
 }
 
-// deletedLive reports whether an accepted offer that is absent was taken away by
-// somebody, so that a person is to say whether it sells again.
+// deletedLive reports whether an accepted offer that is absent, or about to be,
+// was taken away by somebody, so that a person is to say whether it sells again.
 func (p *planner) deletedLive(s *subject, sold resource.ID) bool {
 	if _, was := s.was[sold]; !was {
 		return false
