@@ -29,11 +29,10 @@ func (p *planner) observe(s *subject) slotMarks {
 	sold := s.id(resource.ServiceOffer)
 	seen := p.World.Seen[sold]
 	obj := seen.Object
-	going := seen.Presence == resource.Present && obj.Going
-	if (seen.Presence == resource.Absent || going) && s.tomb == nil && p.deletedLive(s, sold) && marks.gone == nil {
+	if marks.gone == nil && s.tomb == nil && p.deletedLive(s, sold) {
 		marks.gone = &offer.LiveDeletion{Key: s.key, Since: p.Now.UTC()}
 	}
-	if seen.Presence != resource.Present || going || obj.Label(resource.SiteLabel) != p.Site {
+	if seen.Presence != resource.Present || obj.Going || obj.Label(resource.SiteLabel) != p.Site {
 		return marks
 	}
 	if h := p.held(obj); h != "" {
@@ -53,9 +52,13 @@ func (p *planner) observe(s *subject) slotMarks {
 	return marks
 }
 
-// deletedLive reports whether an accepted offer that is absent, or about to be,
-// was taken away by somebody, so that a person is to say whether it sells again.
+// deletedLive reports whether an accepted offer is absent, or about to be, since
+// somebody took it away, so that a person is to say whether it sells again.
 func (p *planner) deletedLive(s *subject, sold resource.ID) bool {
+	seen := p.World.Seen[sold]
+	if going := seen.Object != nil && seen.Object.Going; seen.Presence != resource.Absent && !going {
+		return false
+	}
 	if _, was := s.was[sold]; !was {
 		return false
 	}
