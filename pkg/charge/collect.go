@@ -102,7 +102,7 @@ func (s *sale) lend(res *http.Response) error {
 		return errBusy
 	}
 	if err := s.till.Ledger.Owe(s.auth.Claim, s.lender(), s.request); err != nil {
-		s.till.streams.leave(s.auth.Claim)
+		s.till.streams.leaveNothing(s.auth.Claim)
 		s.till.Log.ErrorContext(ctx, "cannot write down a debt", "error", err.Error())
 		return errLedger
 	}
@@ -173,7 +173,7 @@ func (l *lent) settle() error {
 func (l *lent) giveUp(why string) {
 	l.over = true
 	l.sale.finish(l.res.Request.Context(), l.sale.till.Ledger.Fail(l.sale.auth.Claim, why))
-	l.sale.till.streams.leave(l.sale.auth.Claim)
+	l.sale.till.streams.leaveNothing(l.sale.auth.Claim)
 }
 
 // Close ends a stream. One that is closed before its end was not waited for.

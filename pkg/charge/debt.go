@@ -1,7 +1,9 @@
 package charge
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -79,15 +81,20 @@ func (t *Till) collectAll(ctx context.Context) int {
 // collect tries one debt.
 func (t *Till) collect(ctx context.Context, d ledger.Debt) error {
 	if time.Now().After(d.ValidBefore) {
-		return t.Ledger.Doubt(d.Claim, "", "its authorization ran out before it was known to be settled") // an earlier try may have been
+		if t.streams.firstTry(d.Claim) {
+			return t.Ledger.Fail(d.Claim, "its authorization ran out before its facilitator could be reached")
+		}
+		return t.Ledger.Doubt(d.Claim, "", "its authorization ran out before it was known to be settled")
 	}
 	_, err := t.collectDebt(ctx, d)
 	return err
 }
 
 // collectDebt settles a debt, and writes down how that went. An error means that
-// it is still owed. Where a nonce is used already, an earlier try has most
-// likely settled it; but nobody can tell whether that was ours.
+// it is still owed. A no is believed the first time alone: any later one, such as
+// that the buyer has no money, may be the trace of a try whose answer was lost,
+// to us or to the process before this one. And of a nonce that is used already
+// nobody can tell whether it was used for this.
 func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement, error) {
 	f, err := t.facilitator(d.Facilitator)
 	if err != nil {
@@ -95,12 +102,18 @@ func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement,
 	}
 	got, err := f.Settle(ctx, d.Request)
 	f.note(ctx, t.Log, err)
+	if errors.Is(err, x402.ErrNotSent) {
+		return got, err
+	}
+	first := t.streams.firstTry(d.Claim)
 	switch {
 	case err != nil:
 		return got, err
 	case got.Success:
 		t.metrics.charged(owedLabels(d.Entry))
 		return got, t.Ledger.Settle(d.Claim, got.Transaction)
+	case !first:
+		return got, t.Ledger.Doubt(d.Claim, got.Transaction, cmp.Or(got.Reason, "it was refused")+", and it may have been settled by an earlier try")
 	case strings.Contains(got.Reason, "nonce"):
 		return got, t.Ledger.Doubt(d.Claim, got.Transaction, got.Reason)
 	}
@@ -109,12 +122,15 @@ func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement,
 
 // streams knows what is being served on credit.
 type streams struct {
-	mu   sync.Mutex
-	open map[x402.Claim]bool
-	owed int // debts that no stream is for
+	mu    sync.Mutex
+	open  map[x402.Claim]bool
+	fresh map[x402.Claim]bool // those, and debts, that nobody was asked to settle
+	owed  int                 // debts that no stream is for
 }
 
-func newStreams() *streams { return &streams{open: map[x402.Claim]bool{}} }
+func newStreams() *streams {
+	return &streams{open: map[x402.Claim]bool{}, fresh: map[x402.Claim]bool{}}
+}
 
 // enter lets one begin, unless too much is owed.
 func (s *streams) enter(c x402.Claim) bool {
@@ -123,14 +139,32 @@ func (s *streams) enter(c x402.Claim) bool {
 	if len(s.open)+s.owed >= maxDebts {
 		return false
 	}
-	s.open[c] = true
+	s.open[c], s.fresh[c] = true, true
 	return true
 }
 
+// leave is for a stream that has ended; what it owes may be left.
 func (s *streams) leave(c x402.Claim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+}
+
+// leaveNothing is for a stream that has ended, of which no debt is left.
+func (s *streams) leaveNothing(c x402.Claim) {
+	s.firstTry(c)
+	s.leave(c)
+}
+
+// firstTry is for when somebody was asked to settle a debt, or nobody will be
+// any more. It tells whether nobody was before: not of one that another process
+// left, of which nobody knows.
+func (s *streams) firstTry(c x402.Claim) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := s.fresh[c]
+	delete(s.fresh, c)
+	return first
 }
 
 // leftOver gives the debts that no stream is for. Streams are entered before

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -139,4 +140,64 @@ func TestDebtsAreCollectedTogether(t *testing.T) {
 	})
 	w.collecting()
 	eventually(t, "all debts are settled", func() bool { return w.states()[ledger.Settled] == debts })
+}
+
+// TestNoIsBelievedOnlyOfAFirstTry has a debt that its facilitator refuses in the
+// end. After a try whose answer was lost nobody knows whether it was settled by
+// that, and it is neither settled nor served again.
+func TestNoIsBelievedOnlyOfAFirstTry(t *testing.T) {
+	t.Parallel()
+	lost := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for name, tc := range map[string]struct {
+		first func(*world) // while the stream runs
+		next  func(*world) // when it has ended
+		state ledger.State
+		again int // the status for who pays with it once more
+	}{
+		"its answer was lost": {
+			first: func(w *world) { w.facilitator.tell(nil, lost) },
+			next:  func(*world) {},
+			state: ledger.Unknown, again: http.StatusBadGateway,
+		},
+		"its process is gone": {
+			first: func(w *world) { w.facilitator.tell(nil, lost) },
+			next:  func(w *world) { w.end(); w.begin() },
+			state: ledger.Unknown, again: http.StatusBadGateway,
+		},
+		"it was never sent": {
+			first: func(w *world) { w.facilitator.Close() },
+			next:  func(w *world) { w.facilitator.reopen(t) },
+			state: ledger.Failed, again: http.StatusPaymentRequired,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var w *world
+			w = newWorld(t, func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Content-Type", "text/event-stream")
+				fmt.Fprint(rw, "data: hello\n\n")
+				tc.first(w)
+			}, settle("after"))
+			payment := w.payment("/")
+			<-w.stream(t.Context(), "/", payment)
+			if got := w.states(); got[ledger.Owed] != 1 {
+				t.Fatalf("before it is tried again: %v", got)
+			}
+			tc.next(w)
+			w.facilitator.tell(nil, say(http.StatusOK, `{"success":false,"errorReason":"insufficient_funds","transaction":"","network":"eip155:84532"}`))
+			w.collecting()
+			eventually(t, "the debt has ended", func() bool { return w.states()[ledger.Owed] == 0 })
+			calls := len(w.facilitator.asked())
+			sales, err := ledger.Read(w.dir, time.Time{})
+			if err != nil || len(sales) != 1 || sales[0].State != tc.state || !strings.HasPrefix(sales[0].Reason, "insufficient_funds") {
+				t.Errorf("sales %+v, %v; want one that is %s", sales, err, tc.state)
+			}
+			if answer, text := w.ask("/", payment); answer.StatusCode != tc.again {
+				t.Errorf("paid once more = %d %s, want %d", answer.StatusCode, text, tc.again)
+			}
+			if n := len(w.facilitator.asked()); n != calls || w.runs.Load() != 1 {
+				t.Errorf("the facilitator was asked %d times more, and the upstream ran %d times", n-calls, w.runs.Load())
+			}
+		})
+	}
 }

@@ -19,7 +19,6 @@ import (
 	"github.com/obolctl/obolctl/pkg/charge"
 	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/offer"
-	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 func hello(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }
@@ -357,28 +356,6 @@ func TestDebtsOfOpenStreamsWait(t *testing.T) {
 	eventually(t, "the stream is settled", func() bool { return w.states()[ledger.Settled] == 2 })
 	stop()
 	<-done
-}
-
-// TestDebtsRunOut has one whose authorization nobody can settle any more.
-func TestDebtsRunOut(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, hello, nil)
-	e := ledger.Entry{Claim: x402.Claim{Chain: 1}, At: time.Now(), ValidBefore: time.Now().Add(-time.Second)}
-	if err := w.ledger.Claim(t.Context(), e); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.ledger.Owe(e.Claim, w.facilitator.URL, x402.Request("{}")); err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan bool)
-	go func() { defer close(done); w.till.CollectDebts(ctx) }()
-	eventually(t, "the debt is given up", func() bool { return w.states()[ledger.Unknown] == 1 })
-	stop()
-	<-done
-	if calls := w.facilitator.asked(); len(calls) > 0 {
-		t.Errorf("the facilitator was asked %v", calls)
-	}
 }
 
 // TestUnprovenIsVerifiedFirst pays with a signature that only a facilitator can

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -243,6 +244,18 @@ func newFacilitator(t *testing.T) *facilitator {
 	f.Server = httptest.NewServer(honest)
 	t.Cleanup(f.Close)
 	return f
+}
+
+// reopen has a facilitator that was closed answer again, where it did.
+func (f *facilitator) reopen(t *testing.T) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", f.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := &httptest.Server{Listener: l, Config: &http.Server{Handler: f.Config.Handler}}
+	again.Start()
+	t.Cleanup(again.Close)
 }
 
 const hash = paytest.Transaction
