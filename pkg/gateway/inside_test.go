@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -236,4 +237,27 @@ func TestAdminAnswersBeforeItStops(t *testing.T) {
 	if err := <-closed; err != nil || answer.StatusCode != http.StatusConflict {
 		t.Errorf("%d, closed with %v", answer.StatusCode, err)
 	}
+}
+
+// TestStreamThatBeginsAfterTheLastIsClosed comes too late to be waited for.
+func TestStreamThatBeginsAfterTheLastIsClosed(t *testing.T) {
+	t.Parallel()
+	s := &server{}
+	s.streams.close()
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	idle, upstream := io.Pipe()
+	ctx, cancel := context.WithCancel(t.Context())
+	context.AfterFunc(ctx, func() { upstream.CloseWithError(ctx.Err()) })
+	ended := make(chan error, 1)
+	go func() { ended <- s.carry(&answer{body: idle}, ours, cancel) }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+	cancel()
 }

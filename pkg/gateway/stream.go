@@ -183,13 +183,19 @@ func (w *watched) Read(p []byte) (int, error) {
 // connections are those that are not the server's any more. The zero value has
 // none.
 type connections struct {
-	mu  sync.Mutex
-	all map[net.Conn]bool
+	mu     sync.Mutex
+	all    map[net.Conn]bool
+	closed bool
 }
 
+// add closes the connection at once when all were closed before.
 func (c *connections) add(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.closed {
+		_ = conn.Close() // it is given up anyway
+		return
+	}
 	if c.all == nil {
 		c.all = map[net.Conn]bool{}
 	}
@@ -202,10 +208,11 @@ func (c *connections) remove(conn net.Conn) {
 	delete(c.all, conn)
 }
 
-// close ends them all.
+// close ends them all, and those to come.
 func (c *connections) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closed = true
 	for conn := range c.all {
 		_ = conn.Close() // it is given up anyway
 	}
