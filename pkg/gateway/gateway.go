@@ -80,8 +80,9 @@ type server struct {
 	draining atomic.Bool
 	pathSeen atomic.Int64    // Unix time in nanoseconds; 0: never
 	counts   [6]atomic.Int64 // answers by the first digit of their status
-	denials  atomic.Int64    // Unix time in nanoseconds of the last one that was logged
-	streams  connections     // that were taken over
+	panics   atomic.Int64
+	denials  atomic.Int64 // Unix time in nanoseconds of the last one that was logged
+	streams  connections  // that were taken over
 
 	mu      sync.Mutex // held by a reload, and by whoever reads what follows
 	record  resource.Record

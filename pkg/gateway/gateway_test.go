@@ -546,7 +546,7 @@ func TestMetrics(t *testing.T) {
 	_, text := s.admin(t, "GET", "/metrics")
 	for _, want := range []string{
 		`obolctl_gateway_requests_total{code="4xx"} 1`, `obolctl_gateway_requests_total{code="2xx"} 0`,
-		"obolctl_gateway_in_flight 0", `offer="http.weather"`, "# TYPE obolctl_gateway_requests_total counter",
+		"obolctl_gateway_in_flight 0", "obolctl_gateway_panics_total 0", `offer="http.weather"`, "# TYPE obolctl_gateway_requests_total counter",
 	} {
 		if !strings.Contains(text, want+"\n") && !strings.Contains(text, want) {
 			t.Errorf("metrics lack %q:\n%s", want, text)

@@ -34,6 +34,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		healthy = 1
 	}
 	one(prometheus.GaugeValue, "in_flight", "Requests that are with the upstream.", float64(c.passing.Load()))
+	one(prometheus.CounterValue, "panics_total", "Connections that a fault of the gateway ended.", float64(c.panics.Load()))
 	one(prometheus.GaugeValue, "upstream_healthy", "1 when the upstream answered lately.", healthy)
 	one(prometheus.GaugeValue, "start_time_seconds", "When the gateway started, in Unix time.", float64(a.Started.Unix()))
 }

@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -37,9 +38,25 @@ type refusal struct {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.inFlight.Add(1)
 	defer s.inFlight.Add(-1)
-	rec := &recorder{ResponseWriter: w}
+	rec, ctx := &recorder{ResponseWriter: w}, r.Context()
 	defer func() { s.counts[rec.class()].Add(1) }()
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.panicked(ctx, fault)
+			panic(http.ErrAbortHandler) // the server ends this connection, and no other
+		}
+	}()
 	s.answer(s.front.Load(), rec, r)
+}
+
+// panicked notes what ended one connection. That a client or an upstream broke
+// off is told in this way too, and is no fault.
+func (s *server) panicked(ctx context.Context, fault any) {
+	if fault == http.ErrAbortHandler { //nolint:errorlint // as the server has it
+		return
+	}
+	s.panics.Add(1)
+	s.log.ErrorContext(ctx, "a fault of this gateway ended a connection", "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
 }
 
 func (s *server) answer(p *plane, w *recorder, r *http.Request) {

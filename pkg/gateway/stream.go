@@ -58,8 +58,12 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) (goes
 	a := &answer{}
 	defer func() {
 		outlive()
-		if a.res == nil {
-			cancel()
+		if goesOn {
+			return
+		}
+		cancel()
+		if a.res != nil {
+			_ = a.body.Close() // nobody is left to read it
 		}
 	}()
 	out := r.WithContext(context.WithValue(ctx, answerKey{}, a))
@@ -82,8 +86,6 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) (goes
 		err = errors.Join(r.Context().Err(), conn.Close())
 	}
 	if err != nil {
-		cancel()
-		_ = a.body.Close()          // nobody is left to read it
 		panic(http.ErrAbortHandler) // its head is out, so no other answer can be given
 	}
 	s.inFlight.Add(1)
@@ -91,6 +93,11 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) (goes
 		defer s.inFlight.Add(-1)
 		defer s.passing.Add(-1)
 		defer cancel()
+		defer func() {
+			if fault := recover(); fault != nil { // nobody else would: the server has let go
+				s.panicked(ctx, fault)
+			}
+		}()
 		if err := s.carry(a, conn, cancel); err != nil {
 			s.log.DebugContext(ctx, "stream broken off", "error", err.Error())
 		}
@@ -116,10 +123,12 @@ func takeOver(w http.ResponseWriter) (net.Conn, error) {
 }
 
 // carry copies a stream until it ends, or the client has gone, or the gateway
-// waits no longer.
-func (s *server) carry(a *answer, conn net.Conn, cancel func()) error {
+// waits no longer. Both ends are closed then, also by a panic.
+func (s *server) carry(a *answer, conn net.Conn, cancel func()) (err error) {
 	s.streams.add(conn)
 	defer s.streams.remove(conn)
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	defer func() { err = errors.Join(err, a.body.Close()) }()
 	go func() {
 		defer cancel()
 		said := make([]byte, 64) // is for nobody
@@ -130,7 +139,7 @@ func (s *server) carry(a *answer, conn net.Conn, cancel func()) error {
 			}
 		}
 	}()
-	return errors.Join(copyChunks(conn, a), a.body.Close(), conn.Close())
+	return copyChunks(conn, a)
 }
 
 // copyChunks writes a body as HTTP/1.1 frames what has no known length. One
