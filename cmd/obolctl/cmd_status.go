@@ -171,10 +171,10 @@ func checkExit(r plan.Report, in plan.Input) error {
 	return nil
 }
 
-// dead reports whether an offer is known not to sell, or to have no gateway
-// that serves.
+// dead reports whether an offer is known not to sell, or to have nothing that
+// serves.
 func dead(o plan.OfferStatus) bool {
-	if o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable {
+	if o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable || o.Down() {
 		return true
 	}
 	return o.Offer != nil && o.Offer.HasGateway() && (o.Gateway == nil || !o.Gateway.Answering || !o.Gateway.Healthy)

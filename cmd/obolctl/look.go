@@ -148,6 +148,11 @@ func idsOf(in plan.Input) []resource.ID {
 		for _, s := range set.Specs {
 			seen[s.ID] = true
 		}
+		for _, o := range set.Offers {
+			if id, is := plan.UpstreamOf(o); is {
+				seen[id] = true
+			}
+		}
 		for _, t := range set.Tombstones {
 			deleted = append(deleted, t.Key)
 		}

@@ -94,8 +94,3 @@ func (s *market) adds(blocks ...string) {
 	s.t.Helper()
 	s.write("offers.hcl", s.file()+strings.Join(blocks, "\n"))
 }
-
-// without gives the names but one.
-func without(names []string, name string) []string {
-	return slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == name })
-}

@@ -132,7 +132,7 @@ func rest(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// look sees the offers by one LIST, and their gateways; the first time after a
+// look sees the offers by one LIST, what answers for them, and their gateways; the first time after a
 // run that changed something, where the cluster has these, too. It reports
 // whether it came to its end.
 func (v *vigil) look(ctx context.Context) bool {
@@ -144,6 +144,9 @@ func (v *vigil) look(ctx context.Context) bool {
 	var ids, gateways []resource.ID
 	for _, o := range v.offers {
 		ids = append(ids, offerID(o.Key()))
+		if id, is := plan.UpstreamOf(o); is {
+			ids = append(ids, id)
+		}
 		if o.HasGateway() {
 			gateways = append(gateways, gatewayID(o.Key()))
 			if !v.placed {

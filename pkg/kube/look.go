@@ -33,12 +33,13 @@ type Ask struct {
 // site's label, and for every ServiceOffer.
 //
 // It costs one LIST, in pages, for each kind that is asked about, ServiceOffers
-// always among them, and one GET for each of a handful of single things.
+// always among them, Services and EndpointSlices for upstreams, and one GET for
+// each of a handful of single things.
 func (c *Client) Look(ctx context.Context, ask Ask) (resource.ClusterSighting, map[resource.ID]resource.Sighting) {
 	l := &look{
 		client: c, ask: ask,
-		wanted: map[resource.ID]bool{},
-		lists:  map[string]*listing{resource.ServiceOffer: {}},
+		wanted: map[resource.ID]bool{}, upstreams: map[resource.ID]bool{},
+		lists: map[string]*listing{resource.ServiceOffer: {}},
 	}
 	l.want(ask.IDs)
 	l.readAll(ctx)
@@ -66,6 +67,7 @@ type look struct {
 	wanted map[resource.ID]bool
 	lists  map[string]*listing
 
+	upstreams  map[resource.ID]bool // asked about
 	version    string
 	versionErr error
 	uid        string // when namespaces are not listed
@@ -83,6 +85,15 @@ type listing struct {
 	objects map[resource.ID]*resource.Object
 	uid     string // of namespace kube-system
 	err     error
+
+	aside  bool                     // made for upstreams alone: no object of it is asked about
+	behind map[resource.ID]endpoint // of Services and EndpointSlices: what they say of upstreams
+}
+
+// A header is what tells whether an object matters.
+type header struct {
+	Name, Namespace, UID string
+	Labels               map[string]string
 }
 
 // want asks about the IDs of the cluster.
@@ -93,6 +104,7 @@ func (l *look) want(ids []resource.ID) {
 			l.lists[id.Kind] = &listing{}
 		}
 	}
+	l.wantUpstreams(ids)
 }
 
 // readLists begins all LISTs, and gives what waits for them.
@@ -115,14 +127,11 @@ func (l *look) readAll(ctx context.Context) {
 }
 
 func (l *look) list(ctx context.Context, k kind, into *listing) {
-	reset := func() { into.objects = map[resource.ID]*resource.Object{} }
+	reset := func() {
+		into.objects, into.behind = map[resource.ID]*resource.Object{}, map[resource.ID]endpoint{}
+	}
 	into.err = l.client.list(ctx, k, reset, func(raw json.RawMessage) error {
-		var head struct {
-			Metadata struct {
-				Name, Namespace, UID string
-				Labels               map[string]string
-			} `json:"metadata"`
-		}
+		var head struct{ Metadata header }
 		if err := decode(raw, &head); err != nil {
 			return err
 		}
@@ -132,6 +141,9 @@ func (l *look) list(ctx context.Context, k kind, into *listing) {
 		}
 		if k.name == resource.Namespace && meta.Name == "kube-system" {
 			into.uid = meta.UID
+		}
+		if err := l.readUpstream(k, meta, raw, into); err != nil || into.aside {
+			return err
 		}
 		known := l.wanted[resource.ID{Kind: k.name, Namespace: meta.Namespace, Name: meta.Name}] ||
 			l.ask.Site != "" && meta.Labels[resource.SiteLabel] == l.ask.Site
@@ -156,6 +168,9 @@ func (l *look) sightings() map[resource.ID]resource.Sighting {
 			continue
 		}
 		seen[id] = resource.Sighting{Presence: resource.Absent}
+	}
+	for id := range l.upstreams {
+		seen[id] = l.upstream(id)
 	}
 	for kind, found := range l.lists {
 		if l.failed(kind) != "" {
@@ -201,7 +216,7 @@ func (l *look) cluster() resource.ClusterSighting {
 		found := l.lists[name]
 		s.Reachable = s.Reachable || answered(found.err)
 		reason := l.failed(name)
-		if reason == "" {
+		if reason == "" || found.aside {
 			continue
 		}
 		if s.Unknown == nil {

@@ -19,12 +19,13 @@ type Doubt struct {
 }
 
 // touchPause is how long it takes until an offer is touched again whose gateway
-// died when nobody saw it.
+// died when nobody saw it, or whose Service went.
 const touchPause = time.Minute
 
 // Doubts names the offers that should be touched: they sell, and the health of
 // their gateway is not what condition UpstreamHealthy says, or nothing came to
-// it through the cluster since it started or its address there changed. An
+// it through the cluster since it started or its address there changed, or
+// nothing is behind the Service that answers for them though it says so. An
 // offer that was touched since is not named again before something changes.
 // Without a controller there is nobody to look, and no doubt.
 func Doubts(in Input) []Doubt {
@@ -50,11 +51,10 @@ func Doubts(in Input) []Doubt {
 	return out
 }
 
-// sells reports whether a slot has a live offer of ours that is meant to sell by
-// a gateway on this host.
+// sells reports whether a slot has a live offer of ours that is meant to sell.
 func (p *planner) sells(s *subject) bool {
 	o, obj := s.offer(), p.World.Seen[s.id(resource.ServiceOffer)].Object
-	return o != nil && o.InCluster() && o.HasGateway() && p.Policy.Includes(s.key) && Selling(p.Memory.Marks, s.key) &&
+	return o != nil && o.InCluster() && p.Policy.Includes(s.key) && Selling(p.Memory.Marks, s.key) &&
 		obj != nil && !obj.Going && obj.Label(resource.SiteLabel) == p.Site && p.held(obj) == ""
 }
 
@@ -62,6 +62,9 @@ func (p *planner) sells(s *subject) bool {
 // so; "" when there is no reason.
 func (p *planner) doubt(s *subject) (why string, since time.Time) {
 	healthy, known := condition(p.World.Seen[s.id(resource.ServiceOffer)].Object, "UpstreamHealthy")
+	if !s.offer().HasGateway() {
+		return p.doubtUpstream(s, healthy)
+	}
 	seen := p.World.Seen[s.id(resource.GatewayKind)]
 	if !known || seen.Presence == resource.Unknown { // nobody looked yet, and will without us; or we cannot tell
 		return "", since
@@ -75,6 +78,19 @@ func (p *planner) doubt(s *subject) (why string, since time.Time) {
 		return "its gateway does not answer, and UpstreamHealthy is True", died(run, p.Now)
 	}
 	return "", since
+}
+
+// doubtUpstream is doubt of an offer that a Service answers for. One that is
+// said to be down the controller looks at again by itself.
+func (p *planner) doubtUpstream(s *subject, healthy Condition) (why string, since time.Time) {
+	up := p.upstream(s)
+	if up.Presence != resource.Absent || healthy.Status != "True" {
+		return "", since
+	}
+	if since = up.Since; since.IsZero() { // a touch counts for a while, or until the offer is healthy again
+		since = later(p.Now.Add(-touchPause), healthy.Since)
+	}
+	return up.Why + ", and UpstreamHealthy is True", since
 }
 
 // doubtHealth is doubt of an offer whose gateway answers.
@@ -146,8 +162,8 @@ func condition(obj *resource.Object, kind string) (Condition, bool) {
 }
 
 // Lacks says of offers of the cluster what each still waits for until its
-// conditions let it sell, by what one look saw: its gateway, the upstream
-// behind it, the path between the cluster and it, or a condition. What lacks
+// conditions let it sell, by what one look saw: its gateway, the upstream,
+// the path between the cluster and it, or a condition. What lacks
 // nothing is not in the map.
 func Lacks(in Input, offers []offer.Key) map[offer.Key]string {
 	p := newPlanner(in)
@@ -170,6 +186,9 @@ func (p *planner) lacks(s *subject) string {
 			return why
 		}
 	}
+	if up := p.upstream(s); up.Presence == resource.Absent {
+		return "upstream: " + up.Why
+	}
 	seen := p.World.Seen[s.id(resource.ServiceOffer)]
 	if seen.Presence != resource.Present {
 		why := "ServiceOffer: " + seen.Presence.String()
@@ -184,7 +203,12 @@ func (p *planner) lacks(s *subject) string {
 	if _, sells := Sellable(seen.Object, p.Now); sells != nil && *sells {
 		return ""
 	}
-	for _, c := range Conditions(seen.Object) {
+	return conditionLacks(seen.Object)
+}
+
+// conditionLacks says which condition keeps an offer from selling.
+func conditionLacks(obj *resource.Object) string {
+	for _, c := range Conditions(obj) {
 		if c.Status != "True" && c.Type != "Draining" && c.Type != "Ready" && c.Type != "Registered" {
 			return fmt.Sprintf("%s (%s: %s)", c.Type, c.Reason, c.Message)
 		}

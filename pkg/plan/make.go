@@ -15,6 +15,7 @@ type planner struct {
 	otherCluster bool
 	notes        []string
 	unregistered []string // addresses of offers that ask for a registration they do not have
+	idle         []idle   // Services that do not answer for their offers
 }
 
 // Make plans. It never acts on what was not seen: an unknown sighting blocks
@@ -47,7 +48,7 @@ func Make(in Input) Plan {
 		}
 		out.Changes = append(out.Changes, changes...)
 	}
-	out.Notes = append(p.notes, p.noteRegistration()...)
+	out.Notes = slices.Concat(p.notes, p.noteIdle(), p.noteRegistration())
 	return out
 }
 
@@ -226,6 +227,7 @@ func (p *planner) keep(s *subject) []Step {
 		}
 	}
 	p.noteDrain(s)
+	p.noteUpstream(s)
 	if unregistered(s.declared, p.World.Seen[s.id(resource.ServiceOffer)].Object) {
 		p.unregistered = append(p.unregistered, s.address.String())
 	}

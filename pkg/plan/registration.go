@@ -1,9 +1,7 @@
 package plan
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -24,13 +22,8 @@ func unregistered(o *offer.Offer, live *resource.Object) bool {
 // noteRegistration tells once of all offers that wait for a transaction: none is
 // ever sent from here.
 func (p *planner) noteRegistration() []string {
-	const named = 3
-	who := p.unregistered
-	switch {
-	case len(who) == 0:
+	if len(p.unregistered) == 0 {
 		return nil
-	case len(who) > named:
-		who = append(who[:named:named], fmt.Sprintf("%d more", len(who)-named))
 	}
-	return []string{"not registered yet: " + strings.Join(who, ", ") + "; that takes a transaction, and none is ever sent from here: obol sell register"}
+	return []string{"not registered yet: " + few(p.unregistered) + "; that takes a transaction, and none is ever sent from here: obol sell register"}
 }

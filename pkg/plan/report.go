@@ -40,10 +40,24 @@ type OfferStatus struct {
 	Loose      bool         // it is live, and Drain does not hold it
 	Tombstone  *offer.Tombstone
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
+	Upstream   *UpstreamStatus   // nil: it has a gateway, or there is no offer
 	Drift      []Drift
 
 	Unregistered bool   // it asks for a registration that it does not have
 	Stranded     string // why the wallet that buyers pay is not its agent's; empty: it is, or need not be, or nobody can buy
+}
+
+// An UpstreamStatus is how the Service stands that answers for an offer.
+type UpstreamStatus struct {
+	Namespace, Name string            // of the Service
+	Ready           resource.Presence // of an endpoint
+	Why             string            // when not Present, for people
+}
+
+// Down reports whether an offer is sold that nothing answers for: the controller
+// has not seen it yet.
+func (o OfferStatus) Down() bool {
+	return o.Sellable != nil && *o.Sellable && o.Upstream != nil && o.Upstream.Ready == resource.Absent
 }
 
 // A Condition is one of a ServiceOffer's status.

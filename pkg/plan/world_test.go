@@ -25,7 +25,9 @@ type site struct {
 	objects map[resource.ID]*resource.Object
 	running map[resource.ID]*resource.Running
 	blind   map[resource.ID]string // what cannot be seen, and why
-	seen    plan.Input             // of the last look
+
+	upstream map[resource.ID]resource.Sighting // what is seen behind Services; missing: nobody asked
+	seen     plan.Input                        // of the last look
 
 	// admits is what the API server makes of an object that is applied; nil: itself.
 	admits func(content map[string]any) map[string]any
@@ -95,6 +97,7 @@ func (s *site) look() plan.Input {
 			in.World.Seen[id] = resource.Sighting{Presence: resource.Absent}
 		}
 	}
+	maps.Copy(in.World.Seen, s.upstream)
 	for id, why := range s.blind {
 		in.World.Seen[id] = resource.Sighting{Why: why}
 	}

@@ -41,6 +41,11 @@ const (
 	ServiceOffer  = "ServiceOffer"
 )
 
+// Upstream is the kind of what is never made, and only looked at: a Service of
+// the cluster, by its namespace and name, as what answers for an offer. It is
+// Present while one of its endpoints is ready.
+const Upstream = "Upstream"
+
 // Our marks on objects. SiteLabel is a label; the others are annotations.
 const (
 	SiteLabel         = "offers.obolctl.io/site"

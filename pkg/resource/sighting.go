@@ -26,8 +26,10 @@ func (p Presence) String() string { return [...]string{"unknown", "absent", "pre
 // known.
 type Sighting struct {
 	Presence Presence
-	Why      string // when Unknown: what stopped the look, for people
+	Why      string // when Unknown: what stopped the look, for people; of an Upstream that is Absent: what it lacks
 	Refused  string // why what is wanted cannot be applied there, for people; empty when nobody asked
+
+	Since time.Time // of an Upstream that is Absent: when its endpoints were last written; zero: nobody can tell
 
 	Object  *Object  // when Present, in the cluster
 	Gateway *Running // on the host: when Present, and when Absent what is left of it

@@ -158,6 +158,9 @@ func (p *page) gatewayLink(o plan.OfferStatus) link {
 }
 
 func upstreamLink(o plan.OfferStatus) link {
+	if o.Upstream != nil {
+		return serviceLink(*o.Upstream)
+	}
 	l := link{name: "upstream"}
 	switch {
 	case o.Gateway == nil || o.Gateway.State != resource.GatewayRunning:
@@ -174,6 +177,21 @@ func upstreamLink(o plan.OfferStatus) link {
 		if l.state == breaks {
 			l.next = "curl -i " + strings.TrimRight(u.URL, "/") + u.HealthPath
 		}
+	}
+	return l
+}
+
+// serviceLink is the upstream of an offer that a Service of the cluster answers
+// for.
+func serviceLink(u plan.UpstreamStatus) link {
+	l := link{name: "upstream", words: u.Why}
+	switch u.Ready {
+	case resource.Present:
+		l.words = "Service " + u.Namespace + "/" + u.Name + " has a ready endpoint"
+	case resource.Absent:
+		l.state, l.next = breaks, "kubectl describe service -n "+u.Namespace+" "+u.Name
+	case resource.Unknown:
+		l.state = unknown
 	}
 	return l
 }

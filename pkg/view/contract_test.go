@@ -116,6 +116,7 @@ func TestStatusJSONContract(t *testing.T) {
 	o := sells(inference("qwen", 31))
 	o.Gateway = runs(4242)
 	o.Gateway.Last = &resource.Exit{Code: 1, At: now}
+	o.Upstream = &plan.UpstreamStatus{Namespace: "apps", Name: "weather"}
 	o.Drain = &offer.Drain{Origin: offer.FromLive, By: "kubectl", At: now}
 	o.Tombstone = &offer.Tombstone{By: "ana", At: now}
 	o.Drift = []plan.Drift{{Difference: live(priceField("live", "accepted")), Class: plan.Money}}
@@ -132,7 +133,8 @@ func TestStatusJSONContract(t *testing.T) {
 		"last_converge": "time exit",
 		"accepted":      "number commit time",
 		"offers.0": "address type namespace name declared accepted live ready sellable conditions drained tombstone " +
-			"price gateway drift outside",
+			"price gateway upstream drift outside",
+		"offers.0.upstream":          "namespace service ready why",
 		"offers.0.drained":           "origin by at ends_at reason in_force",
 		"offers.0.tombstone":         "by at uid reason",
 		"offers.0.gateway":           "state supervisor pid listen healthy since restarts version last_exit",

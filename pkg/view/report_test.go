@@ -33,8 +33,12 @@ func runs(pid int) *resource.Running {
 }
 
 func sells(o *offer.Offer) plan.OfferStatus {
-	return plan.OfferStatus{Key: o.Key(), Address: o.Address, Offer: o, Declared: true, Accepted: true, Live: resource.Present,
+	st := plan.OfferStatus{Key: o.Key(), Address: o.Address, Offer: o, Declared: true, Accepted: true, Live: resource.Present,
 		Ready: yes(), Sellable: yes(), Conditions: conditions("", "", "")}
+	if u := o.Upstream; u.Service != "" {
+		st.Upstream = &plan.UpstreamStatus{Namespace: u.Namespace, Name: u.Service, Ready: resource.Present}
+	}
+	return st
 }
 
 // reports are the situations whose screens are kept.
@@ -44,7 +48,10 @@ func reports() map[string]plan.Report {
 
 	eu := sells(weather("eu"))
 	eu.Drift = []plan.Drift{{Difference: live(priceField("0.5", "0.4")), Class: plan.Money}}
+	asia := sells(weather("asia"))
+	asia.Upstream.Ready, asia.Upstream.Why = resource.Absent, "Service apps/weather-asia has no ready endpoint"
 	us := sells(weather("us"))
+	us.Upstream.Ready, us.Upstream.Why = resource.Unknown, `forbidden: user "ana" cannot list endpointslices (see examples/rbac.yaml)`
 	us.Drain = &offer.Drain{Key: us.Key, Origin: offer.FromCommand, By: "ana", At: ago(30 * time.Minute), Grace: time.Hour, Reason: "new sensors"}
 	us.Ready = no()
 
@@ -79,7 +86,7 @@ func reports() map[string]plan.Report {
 	well.Offers = []plan.OfferStatus{qwen, sells(weather("us"))}
 	bad := base
 	bad.LastConverge.Exit = 2
-	bad.Offers = []plan.OfferStatus{dead, deaf, qwen, fresh, notes, tomb, eu, us}
+	bad.Offers = []plan.OfferStatus{dead, deaf, qwen, fresh, notes, tomb, asia, eu, us}
 	bad.Decisions = []plan.Change{held(updated(weather("eu"), plan.Money, plan.LiveChanged, "kubectl-edit changed it in the cluster",
 		live(priceField("0.5", "0.4"))), "obolctl apply --target 'http.weather[\"eu\"]'")}
 

@@ -88,6 +88,8 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return unsaid(o.Live)
 	case !*o.Sellable:
 		return stand{"○", "not selling", bad}
+	case o.Down():
+		return stand{"!", "upstream down", bad}
 	case o.Stranded != "":
 		return stand{"!", "selling, wrong wallet", bad}
 	}

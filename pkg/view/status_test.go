@@ -21,9 +21,14 @@ func TestStanding(t *testing.T) {
 		want string
 		bad  bool // it should sell and does not, or the other way round
 	}{
-		"selling":            {func(*plan.OfferStatus) {}, "● selling", false},
-		"ready or not":       {func(o *plan.OfferStatus) { o.Ready = no() }, "● selling", false},
-		"wrong wallet":       {func(o *plan.OfferStatus) { o.Stranded = "its key is gone" }, "! selling, wrong wallet", true},
+		"selling":           {func(*plan.OfferStatus) {}, "● selling", false},
+		"ready or not":      {func(o *plan.OfferStatus) { o.Ready = no() }, "● selling", false},
+		"wrong wallet":      {func(o *plan.OfferStatus) { o.Stranded = "its key is gone" }, "! selling, wrong wallet", true},
+		"nothing behind":    {func(o *plan.OfferStatus) { o.Upstream = &plan.UpstreamStatus{Ready: resource.Absent} }, "! upstream down", true},
+		"behind, who knows": {func(o *plan.OfferStatus) { o.Upstream = &plan.UpstreamStatus{} }, "● selling", false},
+		"drained, nothing behind": {func(o *plan.OfferStatus) {
+			o.Upstream, o.Drain = &plan.UpstreamStatus{Ready: resource.Absent}, drain(ago(time.Minute))
+		}, "| draining until 04:11", false},
 		"not selling":        {func(o *plan.OfferStatus) { o.Sellable = no() }, "○ not selling", true},
 		"not seen":           {func(o *plan.OfferStatus) { o.Live, o.Sellable = resource.Unknown, nil }, "? unknown", true},
 		"nobody says":        {func(o *plan.OfferStatus) { o.Sellable = nil }, "= in place", false},

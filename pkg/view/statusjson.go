@@ -80,6 +80,7 @@ type offerDoc struct {
 	Tombstone  *tombstoneDoc    `json:"tombstone"`
 	Price      *price           `json:"price"`
 	Gateway    *gatewayDoc      `json:"gateway"`
+	Upstream   *upstreamDoc     `json:"upstream"` // null: a gateway asks it
 	Drift      []driftDoc       `json:"drift"`
 	Outside    *outsideDoc      `json:"outside"` // null: buyers were not asked for
 }
@@ -130,6 +131,9 @@ func offerOf(o plan.OfferStatus, public string) offerDoc {
 		Declared: o.Declared, Accepted: o.Accepted, Live: o.Live.String(), Ready: o.Ready, Sellable: o.Sellable,
 		Conditions: list(o.Conditions), Price: priceOf(o.Offer, public), Gateway: gatewayOf(o.Gateway), Drift: []driftDoc{},
 	}
+	if u := o.Upstream; u != nil {
+		doc.Upstream = &upstreamDoc{u.Namespace, u.Name, known(u.Ready), orNull(u.Why)}
+	}
 	if d := o.Drain; d != nil {
 		doc.Drained = &drainDoc{d.Origin, d.By, d.At.UTC(), d.EndsAt().UTC(), d.Reason, !o.Loose}
 	}
@@ -140,6 +144,22 @@ func offerOf(o plan.OfferStatus, public string) offerDoc {
 		doc.Drift = append(doc.Drift, driftDoc{d.Path, d.After, d.Before, orNull(d.Writer), moment(d.WrittenAt), d.Class})
 	}
 	return doc
+}
+
+type upstreamDoc struct {
+	Namespace string  `json:"namespace"` // of the Service
+	Service   string  `json:"service"`
+	Ready     *bool   `json:"ready"` // null: nobody knows
+	Why       *string `json:"why"`
+}
+
+// known is whether something is there; null when nobody knows.
+func known(p resource.Presence) *bool {
+	is := p == resource.Present
+	if p == resource.Unknown {
+		return nil
+	}
+	return &is
 }
 
 type gatewayDoc struct {
