@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -332,4 +333,41 @@ func TestReadWhileWriting(t *testing.T) {
 		}
 	}
 	work.Wait()
+}
+
+// TestOldestArePutElsewhere moves all segments but the newest to another folder,
+// with a sale that was open at the cut. With links in their place nothing
+// changes; without, each sale was settled in one of the two folders.
+func TestOldestArePutElsewhere(t *testing.T) {
+	t.Parallel()
+	dir, away := t.TempDir(), t.TempDir()
+	l := open(t, dir, day)
+	in(t, l, 1, ledger.Settled)
+	in(t, l, 2, ledger.Owed)
+	l = reopen(t, l, dir, day)
+	in(t, l, 3, ledger.Settled)
+	l = reopen(t, l, dir, day)
+	must(t, l.Settle(claim(2), hash))
+	in(t, l, 4, ledger.Settled)
+	whole := []ledger.Sale{}
+	for n := range uint64(4) {
+		whole = append(whole, ledger.Sale{Entry: entry(n+1, day), State: ledger.Settled, Transaction: hash})
+	}
+	same(t, dir, whole)
+	for _, name := range []string{"000001.jsonl", "000002.jsonl"} {
+		must(t, os.Rename(filepath.Join(dir, name), filepath.Join(away, name)))
+		must(t, os.Symlink(filepath.Join(away, name), filepath.Join(dir, name)))
+	}
+	same(t, dir, whole)
+	l = reopen(t, l, dir, day)
+	for n := range uint64(4) {
+		if err := l.Claim(t.Context(), entry(n+1, day)); !errors.As(err, new(*ledger.Taken)) {
+			t.Errorf("payment %d again: %v", n+1, err)
+		}
+	}
+	for _, name := range []string{"000001.jsonl", "000002.jsonl"} {
+		must(t, os.Remove(filepath.Join(dir, name)))
+	}
+	same(t, dir, []ledger.Sale{whole[1], whole[3]})
+	same(t, away, []ledger.Sale{whole[0], {Entry: entry(2, day), State: ledger.Owed}, whole[2]})
 }
