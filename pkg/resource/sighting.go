@@ -171,7 +171,18 @@ type Running struct {
 	Last         *Exit     // how the previous run ended; nil when there was none or nobody knows
 	Record       *Identity // what the record says; nil without one
 	Config       *Gateway  // of its configuration file; nil when there is none or it cannot be read
+	Held         Held      // why only a person starts it again
 }
+
+// Held says that somebody told systemd to keep a gateway down. The zero value
+// is: nobody did.
+type Held string
+
+// What was said of a gateway's unit.
+const (
+	HeldStopped Held = "stopped" // by hand: until the next boot, or the next apply
+	HeldMasked  Held = "masked"  // until it is unmasked
+)
 
 // An Identity is what makes a process this gateway and no other (a PID is not
 // one), and what it runs.
