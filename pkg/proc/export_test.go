@@ -5,7 +5,7 @@ func (s *Supervisor) Watched() int { return int(s.watching.Load()) }
 
 // Children is how many processes this supervisor started and did not reap yet.
 func (s *Supervisor) Children() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.children)
+	s.detached.mu.Lock()
+	defer s.detached.mu.Unlock()
+	return len(s.detached.children)
 }

@@ -249,39 +249,3 @@ func (h *handle) wait(ctx context.Context) error {
 	}
 	return err
 }
-
-// end stops the process of an identity: it is asked, and after the grace it is
-// killed. A process that has ended is left alone, whoever has its PID now.
-func (s *Supervisor) end(ctx context.Context, old resource.Running) error {
-	id, grace := old.Identity, s.Grace
-	if !old.Answering {
-		grace = min(grace, hungGrace)
-	}
-	h, err := grab(id)
-	if errors.Is(err, errGone) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer h.close()
-	for _, step := range []struct {
-		signal unix.Signal
-		within time.Duration
-	}{{unix.SIGTERM, grace}, {unix.SIGKILL, killWithin}} {
-		if err := h.signal(step.signal); err != nil {
-			return fmt.Errorf("cannot stop process %d: %v", id.PID, err)
-		}
-		limited, cancel := context.WithTimeout(ctx, step.within)
-		err := h.wait(limited)
-		cancel()
-		if ctx.Err() != nil && err != nil {
-			return ctx.Err()
-		}
-		if err == nil {
-			s.reaped(ctx, id.PID)
-			return nil
-		}
-	}
-	return fmt.Errorf("process %d does not end, not even when killed", id.PID)
-}

@@ -36,7 +36,7 @@ func fresh(now, before []netip.AddrPort) []netip.AddrPort {
 }
 
 // portsFree tries to bind each address, and names who is in the way.
-func (s *Supervisor) portsFree(ctx context.Context, all []netip.AddrPort) error {
+func portsFree(ctx context.Context, all []netip.AddrPort) error {
 	var errs []error
 	for _, a := range all {
 		if a.Port() == 0 {

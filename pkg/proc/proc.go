@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -46,15 +45,13 @@ type Config struct {
 	Ready time.Duration // from a start until the gateway must answer; 0: 10 s
 }
 
-// A Supervisor keeps gateways as detached processes: they outlive it, and a
-// later one finds them again. It is safe for concurrent use with different IDs.
+// A Supervisor keeps gateways: they outlive it, and a later one finds them
+// again. It is safe for concurrent use with different IDs.
 type Supervisor struct {
 	Config
-
+	launcher
+	detached *detached
 	watching atomic.Int64 // processes whose end Watch waits for
-
-	mu       sync.Mutex
-	children map[int]*child // that this process started, until they are reaped
 }
 
 // New makes a supervisor; it touches nothing.
@@ -70,13 +67,16 @@ func New(c Config) (*Supervisor, error) {
 	if c.Ready == 0 {
 		c.Ready = defaultReady
 	}
-	return &Supervisor{Config: c, children: map[int]*child{}}, nil
+	s := &Supervisor{Config: c}
+	s.detached = &detached{Config: &s.Config, children: map[int]*child{}}
+	s.launcher = s.detached
+	return s, nil
 }
 
 // folder is where all files of one gateway are. A namespace has no dot, so two
 // gateways never share one.
-func (s *Supervisor) folder(id resource.ID) string {
-	return filepath.Join(s.Dir, id.Namespace+"."+id.Name)
+func (c *Config) folder(id resource.ID) string {
+	return filepath.Join(c.Dir, id.Namespace+"."+id.Name)
 }
 
 // named gives the ID of the gateway that a folder of Dir is for.
@@ -195,7 +195,7 @@ func (s *Supervisor) reload(ctx context.Context, want resource.Spec) error {
 	if err := json.Unmarshal(before, &old); err != nil {
 		return fmt.Errorf("cannot read %q: %v", path, err)
 	}
-	if err := s.portsFree(ctx, fresh(addresses(*want.Gateway), addresses(old))); err != nil {
+	if err := portsFree(ctx, fresh(addresses(*want.Gateway), addresses(old))); err != nil {
 		return err
 	}
 	// A gateway that runs writes here only when it is told to reload.
@@ -211,12 +211,35 @@ func (s *Supervisor) reload(ctx context.Context, want resource.Spec) error {
 	return nil
 }
 
+// start starts a gateway where none is, and returns when it answers.
+func (s *Supervisor) start(ctx context.Context, want resource.Spec) error {
+	if err := s.launch(ctx, want); err != nil {
+		return s.startFailed(ctx, want, "", err)
+	}
+	return nil
+}
+
 // restart ends the process and starts another one.
 func (s *Supervisor) restart(ctx context.Context, want resource.Spec, old resource.Running) error {
-	if err := s.end(ctx, old); err != nil {
+	if err := s.relaunch(ctx, want, old); err != nil {
+		return s.startFailed(ctx, want, old.Identity.Instance, err)
+	}
+	return nil
+}
+
+// startFailed gives the error of a start, unless another process has done what
+// we tried to do: an instance answers that is not the old one.
+func (s *Supervisor) startFailed(ctx context.Context, want resource.Spec, old string, cause error) error {
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return s.start(ctx, want)
+	seen, err := s.settle(ctx, want.ID)
+	if err == nil && seen.Presence == resource.Present && seen.Gateway.Answering {
+		if now := seen.Gateway.Identity; now.Digest == want.Digest() && now.Instance != old {
+			return nil
+		}
+	}
+	return fmt.Errorf("cannot start %s: %w", want.ID, cause)
 }
 
 // Restart replaces the process of a gateway by a new one with the same
@@ -255,7 +278,7 @@ func (s *Supervisor) Stop(ctx context.Context, id resource.ID, terms resource.Te
 	case terms.UID != "" && terms.UID != seen.Gateway.Identity.Instance:
 		return fmt.Errorf("%s is another process now: %w", id, resource.ErrMoved)
 	}
-	return s.end(ctx, *seen.Gateway)
+	return s.end(ctx, id, *seen.Gateway)
 }
 
 // Delete implements [apply.Maker]: it stops the gateway and removes its files.

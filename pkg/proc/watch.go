@@ -175,7 +175,7 @@ func (w *watcher) attend(ctx context.Context, id resource.ID) {
 func (w *watcher) bury(ctx context.Context, id resource.ID, who resource.Identity, h *handle) {
 	d := Death{ID: id, Instance: who.Instance, At: time.Now().UTC()}
 	d.Lasted = d.At.Sub(who.Started)
-	w.s.reaped(ctx, who.PID)
+	w.s.detached.reaped(ctx, who.PID)
 	dir := w.s.folder(id)
 	if known := readEnding(dir); known != nil && known.Instance == who.Instance {
 		d.Exit = &known.Exit

@@ -1,7 +1,6 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,14 +9,23 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
+
+// detached keeps gateways as processes of their own that nobody watches. It is
+// safe for concurrent use with different IDs.
+type detached struct {
+	*Config
+
+	mu       sync.Mutex
+	children map[int]*child // that this process started, until they are reaped
+}
 
 // A child is a process that we started.
 type child struct {
@@ -32,25 +40,11 @@ const readyFD = 3
 // readyWord is what it says.
 const readyWord = "READY\n"
 
-// start starts a gateway and returns when it answers. On any error the process
-// it started is gone.
-func (s *Supervisor) start(ctx context.Context, want resource.Spec) error {
-	if err := s.portsFree(ctx, addresses(*want.Gateway)); err != nil {
-		return fmt.Errorf("cannot start %s: %w", want.ID, err)
-	}
-	dir := s.folder(want.ID)
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
+func (d *detached) launch(ctx context.Context, want resource.Spec) error {
+	if err := d.prepare(ctx, want, addresses(*want.Gateway)); err != nil {
 		return err
 	}
-	if err := durable.Sweep(dir); err != nil {
-		return err
-	}
-	if err := writeJSON(filepath.Join(dir, resource.ConfigFile), want.Gateway); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	dir := d.folder(want.ID)
 	log, err := os.OpenFile(filepath.Join(dir, resource.LogFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("cannot open the gateway's log: %v", err)
@@ -60,33 +54,27 @@ func (s *Supervisor) start(ctx context.Context, want resource.Spec) error {
 	if err != nil {
 		return fmt.Errorf("cannot open the gateway's log: %v", err)
 	}
-	c, pipe, err := s.spawn(*want.Gateway, dir, log)
+	c, pipe, err := d.spawn(*want.Gateway, dir, log)
 	if err != nil {
-		return fmt.Errorf("cannot start %s: %v", want.ID, err)
+		return err
 	}
 	defer func() { _ = pipe.Close() }() // read only: nothing can be lost
-	if err := c.ready(ctx, pipe, s.Ready); err != nil {
-		return s.startFailed(ctx, want, fmt.Errorf("%w%s", err, tail(dir, info.Size())))
+	if err := c.ready(ctx, pipe, d.Ready); err != nil {
+		return fmt.Errorf("%w%s", err, tail(dir, info.Size()))
 	}
 	return nil
 }
 
-// startFailed gives the error of a start, unless another process has done what
-// we tried to do.
-func (s *Supervisor) startFailed(ctx context.Context, want resource.Spec, cause error) error {
-	if err := ctx.Err(); err != nil {
+func (d *detached) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
+	if err := d.end(ctx, want.ID, old); err != nil {
 		return err
 	}
-	seen, err := s.settle(ctx, want.ID)
-	if err == nil && seen.Presence == resource.Present && seen.Gateway.Answering && seen.Gateway.Identity.Digest == want.Digest() {
-		return nil
-	}
-	return fmt.Errorf("cannot start %s: %w", want.ID, cause)
+	return d.launch(ctx, want)
 }
 
 // spawn starts the process, in a session of its own, and gives the end of the
 // pipe at which it says that it is ready.
-func (s *Supervisor) spawn(g resource.Gateway, dir string, log *os.File) (*child, *os.File, error) {
+func (d *detached) spawn(g resource.Gateway, dir string, log *os.File) (*child, *os.File, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, nil, err
@@ -97,11 +85,11 @@ func (s *Supervisor) spawn(g resource.Gateway, dir string, log *os.File) (*child
 		return nil, nil, err
 	}
 	defer func() { _ = theirs.Close() }() // the child has its own
-	argv := append([]string{s.Exe}, s.Args...)
+	argv := append([]string{d.Exe}, d.Args...)
 	argv = append(argv, "--config", filepath.Join(dir, resource.ConfigFile), "--ready-fd", strconv.Itoa(readyFD))
-	p, err := os.StartProcess(s.Exe, argv, &os.ProcAttr{
+	p, err := os.StartProcess(d.Exe, argv, &os.ProcAttr{
 		Dir:   "/",
-		Env:   environ(s.Environ, g),
+		Env:   environ(d.Environ, g),
 		Files: []*os.File{null, log, log, theirs},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
@@ -109,10 +97,10 @@ func (s *Supervisor) spawn(g resource.Gateway, dir string, log *os.File) (*child
 		return nil, nil, errors.Join(err, ours.Close())
 	}
 	c := &child{process: p, done: make(chan struct{})}
-	s.mu.Lock()
-	s.children[p.Pid] = c
-	s.mu.Unlock()
-	go s.reap(c, dir)
+	d.mu.Lock()
+	d.children[p.Pid] = c
+	d.mu.Unlock()
+	go d.reap(c, dir)
 	return c, ours, nil
 }
 
@@ -135,7 +123,7 @@ func environ(all []string, g resource.Gateway) []string {
 }
 
 // reap waits for a child's end and notes it where the child did not.
-func (s *Supervisor) reap(c *child, dir string) {
+func (d *detached) reap(c *child, dir string) {
 	state, err := c.process.Wait()
 	c.exit.At = time.Now().UTC()
 	if err == nil {
@@ -147,9 +135,9 @@ func (s *Supervisor) reap(c *child, dir string) {
 	if record, err := readRecord(dir); err == nil && record != nil && record.PID == c.process.Pid {
 		noteExit(dir, record.Instance, c.exit)
 	}
-	s.mu.Lock()
-	delete(s.children, c.process.Pid)
-	s.mu.Unlock()
+	d.mu.Lock()
+	delete(d.children, c.process.Pid)
+	d.mu.Unlock()
 	close(c.done)
 }
 
@@ -166,10 +154,10 @@ func noteExit(dir, instance string, exit resource.Exit) {
 
 // reaped waits until the end of a child of ours was noted, so that nobody
 // writes into its folder any more.
-func (s *Supervisor) reaped(ctx context.Context, pid int) {
-	s.mu.Lock()
-	c := s.children[pid]
-	s.mu.Unlock()
+func (d *detached) reaped(ctx context.Context, pid int) {
+	d.mu.Lock()
+	c := d.children[pid]
+	d.mu.Unlock()
 	if c == nil {
 		return
 	}
@@ -221,32 +209,35 @@ func ended(e resource.Exit) string {
 	return "status " + strconv.Itoa(e.Code)
 }
 
-// tail gives the last lines that were logged since the log had a size, indented
-// below a line of their own; "" when there are none.
-func tail(dir string, since int64) string {
-	f, err := os.Open(filepath.Join(dir, resource.LogFile))
+// end asks the process to stop, and kills it after the grace. A process that has
+// ended is left alone, whoever has its PID now.
+func (d *detached) end(ctx context.Context, _ resource.ID, old resource.Running) error {
+	id := old.Identity
+	h, err := grab(id)
+	if errors.Is(err, errGone) {
+		return nil
+	}
 	if err != nil {
-		return ""
+		return err
 	}
-	defer func() { _ = f.Close() }() // read only: nothing can be lost
-	info, err := f.Stat()
-	if err != nil {
-		return ""
+	defer h.close()
+	for _, step := range []struct {
+		signal unix.Signal
+		within time.Duration
+	}{{unix.SIGTERM, d.grace(old)}, {unix.SIGKILL, killWithin}} {
+		if err := h.signal(step.signal); err != nil {
+			return fmt.Errorf("cannot stop process %d: %v", id.PID, err)
+		}
+		limited, cancel := context.WithTimeout(ctx, step.within)
+		err := h.wait(limited)
+		cancel()
+		if ctx.Err() != nil && err != nil {
+			return ctx.Err()
+		}
+		if err == nil {
+			d.reaped(ctx, id.PID)
+			return nil
+		}
 	}
-	if info.Size() < since {
-		since = 0 // another file by now
-	}
-	from := max(since, info.Size()-tailBytes)
-	text, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
-	if err != nil {
-		return ""
-	}
-	if from > since {
-		_, text, _ = bytes.Cut(text, []byte("\n")) // the first line is not whole
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if lines[0] == "" {
-		return "; its log is empty"
-	}
-	return "; its log ends with:\n  " + strings.Join(lines[max(0, len(lines)-10):], "\n  ")
+	return fmt.Errorf("process %d does not end, not even when killed", id.PID)
 }

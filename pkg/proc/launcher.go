@@ -1,0 +1,90 @@
+package proc
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A launcher starts and ends the processes of gateways. It does not decide:
+// that one is to run, or not to run any more, was found out before.
+type launcher interface {
+	// launch starts a gateway and returns nil when it answers. On any error
+	// nothing of what it started is left running, and the error carries the last
+	// lines of the gateway's log.
+	launch(ctx context.Context, want resource.Spec) error
+
+	// relaunch replaces the process of a gateway as launch starts it, requests
+	// in flight finished.
+	relaunch(ctx context.Context, want resource.Spec, old resource.Running) error
+
+	// end stops the process of a gateway, requests in flight finished. One that
+	// has ended is left alone, whoever has its PID now.
+	end(ctx context.Context, id resource.ID, old resource.Running) error
+}
+
+// prepare writes what a gateway is started from, once nobody is in the way at the
+// addresses that are to be bound.
+func (c *Config) prepare(ctx context.Context, want resource.Spec, bound []netip.AddrPort) error {
+	if err := portsFree(ctx, bound); err != nil {
+		return err
+	}
+	dir := c.folder(want.ID)
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := durable.Sweep(dir); err != nil {
+		return err
+	}
+	if err := writeJSON(filepath.Join(dir, resource.ConfigFile), want.Gateway); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// grace is how long a gateway may take to stop. One that does not answer serves
+// nobody.
+func (c *Config) grace(old resource.Running) time.Duration {
+	if !old.Answering {
+		return min(c.Grace, hungGrace)
+	}
+	return c.Grace
+}
+
+// tail gives the last lines that were logged since the log had a size, indented
+// below a line of their own; "" when there are none.
+func tail(dir string, since int64) string {
+	f, err := os.Open(filepath.Join(dir, resource.LogFile))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }() // read only: nothing can be lost
+	info, err := f.Stat()
+	if err != nil {
+		return ""
+	}
+	if info.Size() < since {
+		since = 0 // another file by now
+	}
+	from := max(since, info.Size()-tailBytes)
+	text, err := io.ReadAll(io.NewSectionReader(f, from, info.Size()-from))
+	if err != nil {
+		return ""
+	}
+	if from > since {
+		_, text, _ = bytes.Cut(text, []byte("\n")) // the first line is not whole
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if lines[0] == "" {
+		return "; its log is empty"
+	}
+	return "; its log ends with:\n  " + strings.Join(lines[max(0, len(lines)-10):], "\n  ")
+}
