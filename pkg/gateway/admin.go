@@ -48,6 +48,7 @@ func (s *server) listenAdmin(ctx context.Context) (*http.Server, error) {
 		s.log.InfoContext(ctx, "draining", "in_flight", s.passing.Load())
 		reply(w, http.StatusAccepted, map[string]int64{"in_flight": s.passing.Load()})
 	})
+	mux.HandleFunc("POST /handover", s.handover)
 	admin := &http.Server{
 		Handler:           mux,
 		ReadHeaderTimeout: 5 * time.Second,

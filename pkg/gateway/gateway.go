@@ -52,6 +52,12 @@ type Options struct {
 	// is kept from growing: at 10 MB it becomes gateway.log.1.
 	Log io.Writer
 
+	// Inherited are listeners that an earlier process bound. Those at addresses
+	// that the configuration wants are served, as if they had been bound here; the
+	// others are closed. All of them are closed when Serve returns.
+	Inherited []net.Listener
+	Store     Store // keeps listeners for the next process; nil: nothing does
+
 	LookupEnv func(string) (string, bool) // for secrets that name a variable; nil: none is set
 	Ready     func()                      // called once, when the gateway answers; may be nil
 	Grace     time.Duration               // 0: defaultGrace
@@ -68,6 +74,9 @@ type server struct {
 	public  *http.Server
 	failed  chan error // a listener that broke, or marks that forbid going on
 	healths sync.WaitGroup
+
+	accepting  sync.WaitGroup // the listeners that are served
+	unanswered unanswered
 
 	metrics *prometheus.Registry
 	ledger  *ledger.Ledger // nil until the offer is standalone
@@ -103,6 +112,11 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if o.LookupEnv == nil {
 		o.LookupEnv = func(string) (string, bool) { return "", false }
 	}
+	defer func() {
+		for _, l := range o.Inherited {
+			_ = l.Close() // most are closed already
+		}
+	}()
 	s, err := open(o)
 	if err != nil {
 		return err
@@ -153,6 +167,8 @@ func open(o Options) (*server, error) {
 		failed:  make(chan error, 1),
 		sockets: map[netip.AddrPort]net.Listener{},
 		metrics: prometheus.NewRegistry(),
+
+		unanswered: unanswered{all: map[net.Conn]bool{}},
 	}
 	s.metrics.MustRegister(collector{s})
 	s.log = slog.New(slog.NewJSONHandler(bounded(o.Log, filepath.Join(path, resource.LogFile)), nil))
@@ -162,6 +178,7 @@ func open(o Options) (*server, error) {
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
+		ConnState:         s.unanswered.note,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
@@ -185,8 +202,8 @@ func (s *server) start(ctx context.Context) (*http.Server, error) {
 	if err := s.writeRecord(); err != nil {
 		return nil, err
 	}
-	fresh, err := s.bind(ctx, p.wants())
-	if err != nil {
+	fresh := s.inherit(ctx, p.wants())
+	if err := s.bind(ctx, p.wants(), fresh); err != nil {
 		return nil, err
 	}
 	admin, err := s.listenAdmin(ctx)
@@ -196,7 +213,7 @@ func (s *server) start(ctx context.Context) (*http.Server, error) {
 	s.front.Store(p)
 	s.watch(ctx, p)
 	s.collectDebts(ctx)
-	s.accept(fresh)
+	s.accept(ctx, fresh)
 	s.log.InfoContext(ctx, "answering", "offer", p.cfg.Address.String(), "listen", s.listening(), "digest", p.digest)
 	return admin, nil
 }
@@ -218,8 +235,8 @@ func (s *server) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh, err := s.bind(ctx, p.wants())
-	if err != nil {
+	fresh := map[netip.AddrPort]net.Listener{}
+	if err := s.bind(ctx, p.wants(), fresh); err != nil {
 		return err
 	}
 	before := s.record.Digest
@@ -232,15 +249,15 @@ func (s *server) reload(ctx context.Context) error {
 	if !charging {
 		s.collectDebts(ctx)
 	}
-	s.accept(fresh)
-	err = s.dismiss(p.wants())
+	s.accept(ctx, fresh)
+	s.dismiss(ctx, p.wants())
 	if p.health != old.health {
 		old.health.stop()
 		s.watch(ctx, p)
 	}
 	old.transport.CloseIdleConnections()
 	s.log.InfoContext(ctx, "reloaded", "listen", s.listening(), "digest", p.digest)
-	return err
+	return nil
 }
 
 // watch keeps asking the upstream of p until the plane is replaced or ctx is
@@ -262,12 +279,22 @@ func (s *server) fail(err error) {
 // ledger learns of it.
 const lastWords = 2 * time.Second
 
+// firstWords is how long a client may take to begin its request that connected
+// just before this gateway was told to stop. A server that is shutting down
+// drops a connection whose request it reads by then, without an answer.
+const firstWords = time.Second
+
 // finish stops accepting and waits for the requests in flight, upgraded
 // connections too, but not longer than the grace.
 func (s *server) finish(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, s.Grace)
 	defer cancel()
-	err := s.public.Shutdown(patience)
+	err := s.stopAccepting()
+	s.public.SetKeepAlivesEnabled(false)
+	begun, cancel := context.WithTimeout(patience, firstWords)
+	defer cancel()
+	_ = until(begun, s.unanswered.none) // who is left then is answered, or has not said a word
+	err = errors.Join(err, s.public.Shutdown(patience))
 	if err == nil {
 		err = s.quiet(patience)
 	}
@@ -288,9 +315,14 @@ func (s *server) finish(ctx context.Context) error {
 
 // quiet waits until no request is in our hands.
 func (s *server) quiet(ctx context.Context) error {
+	return until(ctx, func() bool { return s.inFlight.Load() == 0 })
+}
+
+// until waits for something to become true.
+func until(ctx context.Context, ok func() bool) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for s.inFlight.Load() > 0 {
+	for !ok() {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -97,16 +97,19 @@ const stall = time.Second
 // begin starts a gateway in a folder; ready is closed when it answers.
 func begin(t *testing.T, dir string, env map[string]string) (s *subject, ready chan struct{}) {
 	t.Helper()
+	return beginWith(t, dir, gateway.Options{LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok }})
+}
+
+func beginWith(t *testing.T, dir string, o gateway.Options) (s *subject, ready chan struct{}) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	s = &subject{dir: dir, log: &syncBuffer{}, cancel: cancel, done: make(chan error, 1)}
 	ready = make(chan struct{})
+	o.Config, o.Version, o.Log, o.Grace, o.Stall = filepath.Join(dir, resource.ConfigFile), "1.2.3", s.log, grace, stall
+	o.Ready = func() { close(ready) }
 	go func() {
 		defer close(s.done)
-		s.done <- gateway.Serve(ctx, gateway.Options{
-			Config: filepath.Join(dir, resource.ConfigFile), Version: "1.2.3", Log: s.log, Grace: grace, Stall: stall,
-			LookupEnv: func(name string) (string, bool) { v, ok := env[name]; return v, ok },
-			Ready:     func() { close(ready) },
-		})
+		s.done <- gateway.Serve(ctx, o)
 	}()
 	return s, ready
 }
