@@ -59,6 +59,34 @@ func TestCauses(t *testing.T) {
 			auto:       []string{"start Gateway/apps/gpu host_rebooted restore"},
 			attended:   []string{"start Gateway/apps/gpu host_rebooted restore"},
 		},
+		"unit stopped by hand": {
+			event: func(s *site) {
+				s.kill(s.running[gpuID])
+				s.running[gpuID].Held = resource.HeldStopped
+			},
+			unattended: []string{"(start Gateway/apps/gpu held config)"},
+			auto:       []string{"start Gateway/apps/gpu held config"},
+			attended:   []string{"start Gateway/apps/gpu held config"},
+		},
+		"unit masked": {
+			event: func(s *site) {
+				s.kill(s.running[gpuID])
+				s.running[gpuID].Held = resource.HeldMasked
+			},
+			unattended: []string{"(start Gateway/apps/gpu held config)"},
+			auto:       []string{"(start Gateway/apps/gpu held config)"},
+			attended:   []string{"(start Gateway/apps/gpu held config)"},
+		},
+		"unit masked, and its Service gone": {
+			event: func(s *site) {
+				s.kill(s.running[gpuID])
+				s.running[gpuID].Held = resource.HeldMasked
+				delete(s.objects, svcID)
+			},
+			unattended: []string{"create Service/apps/gpu object_missing restore", "(start Gateway/apps/gpu held config)"},
+			auto:       []string{"create Service/apps/gpu object_missing restore", "(start Gateway/apps/gpu held config)"},
+			attended:   []string{"create Service/apps/gpu object_missing restore", "(start Gateway/apps/gpu held config)"},
+		},
 		"does not answer": {
 			event:      func(s *site) { s.running[gpuID].Answering = false },
 			unattended: []string{"restart Gateway/apps/gpu unhealthy restore"},
@@ -427,5 +455,26 @@ func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 				t.Errorf("the offer that needs it is to %s, want block", a)
 			}
 		})
+	}
+}
+
+// TestMaskedUnitIsUnmasked names the command that settles it.
+func TestMaskedUnitIsUnmasked(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.declare(hostOffer("gpu", "0.5"))
+	s.apply(auto)
+	for held, want := range map[resource.Held]string{
+		resource.HeldMasked:  "systemctl --user unmask obolctl-gateway@home:apps:gpu.service",
+		resource.HeldStopped: "obolctl apply --target http.gpu",
+	} {
+		for _, g := range s.running {
+			s.kill(g)
+			g.Held, g.Unit = held, "obolctl-gateway@home:apps:gpu.service"
+		}
+		p := s.converge()
+		if len(p.Changes) != 1 || p.Changes[0].Next != want {
+			t.Errorf("%s: changes = %+v, want %q next", held, p.Changes, want)
+		}
 	}
 }

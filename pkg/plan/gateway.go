@@ -20,6 +20,7 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	case resource.Absent:
 		step.Action = Start
 		step.Cause, step.Class, step.Why = p.stopped(s, spec, seen.Gateway)
+		step.Withheld = seen.Gateway != nil && seen.Gateway.Held == resource.HeldMasked // it cannot be started at all
 		return []Step{step}
 	case resource.Present:
 	}
@@ -137,15 +138,26 @@ func (p *planner) stopHere(s *subject) []Step {
 // stopped says why a gateway does not run.
 func (p *planner) stopped(s *subject, spec resource.Spec, last *resource.Running) (Cause, Class, string) {
 	_, was := s.was[spec.ID]
+	switch {
+	case last != nil && last.Held == resource.HeldMasked:
+		return HeldDown, Config, "its unit is masked"
+	case s.accepted == nil:
+		return Declared, Config, "declared and never applied"
+	case !was:
+		return FileChanged, Config, "needed since the file changed"
+	case last != nil && last.Held == resource.HeldStopped:
+		return HeldDown, Config, "somebody stopped its unit"
+	}
+	return p.gone(spec, last)
+}
+
+// gone says how an accepted gateway, which nobody keeps down, came to be gone.
+func (p *planner) gone(spec resource.Spec, last *resource.Running) (Cause, Class, string) {
 	boot := p.Memory.BootID
 	if last != nil && last.Record != nil {
 		boot = last.Record.BootID
 	}
 	switch {
-	case s.accepted == nil:
-		return Declared, Config, "declared and never applied"
-	case !was:
-		return FileChanged, Config, "needed since the file changed"
 	case boot != "" && boot != p.World.Host.BootID:
 		return HostRebooted, Restore, "the host was rebooted"
 	case last != nil && last.Last != nil && (last.Last.Code != 0 || last.Last.Signal != ""):

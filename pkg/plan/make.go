@@ -319,7 +319,7 @@ func (s *Step) declared() bool {
 	case Declared, FileChanged, BothChanged, Removed, Upgraded:
 		return s.Action != Undelete
 	case LiveChanged, DeletedLive, DrainedLive, ObjectMissing, AddressChanged, ClusterRebuilt, RolledBack, HostRebooted,
-		Crashed, Unhealthy, Tombstoned, Foreign, OtherHolder, OtherCluster, AgentWallet, Unknown:
+		Crashed, Unhealthy, HeldDown, Tombstoned, Foreign, OtherHolder, OtherCluster, AgentWallet, Unknown:
 	}
 	return false
 }

@@ -65,6 +65,7 @@ const (
 	Crashed        Cause = "crashed"
 	Unhealthy      Cause = "unhealthy" // runs and does not answer
 	Upgraded       Cause = "upgraded"
+	HeldDown       Cause = "held" // somebody told systemd to keep the gateway down
 	Tombstoned     Cause = "tombstone"
 	Foreign        Cause = "foreign" // bears no mark of ours
 	OtherHolder    Cause = "other_holder"

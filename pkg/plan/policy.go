@@ -26,7 +26,7 @@ func (s Step) decision() bool {
 		return s.Class == Money && s.Action == Create
 	case FileChanged, Declared, Removed:
 		return s.Action == Undelete
-	case Tombstoned, DrainedLive, Unknown:
+	case Tombstoned, DrainedLive, HeldDown, Unknown:
 		return false
 	}
 	return true

@@ -172,6 +172,7 @@ type Running struct {
 	Record       *Identity // what the record says; nil without one
 	Config       *Gateway  // of its configuration file; nil when there is none or it cannot be read
 	Held         Held      // why only a person starts it again
+	Unit         string    // its systemd unit; empty: it has none
 }
 
 // Held says that somebody told systemd to keep a gateway down. The zero value

@@ -22,7 +22,7 @@ var (
 	classes = []plan.Class{plan.Restore, plan.Config, plan.Money, plan.Destructive, plan.Revive, plan.Takeover}
 	causes  = []plan.Cause{plan.Declared, plan.FileChanged, plan.Removed, plan.LiveChanged, plan.BothChanged, plan.DeletedLive,
 		plan.DrainedLive, plan.ObjectMissing, plan.AddressChanged, plan.ClusterRebuilt, plan.RolledBack, plan.HostRebooted, plan.Crashed,
-		plan.Unhealthy, plan.Upgraded, plan.Tombstoned, plan.Foreign, plan.OtherHolder, plan.OtherCluster, plan.AgentWallet, plan.Unknown}
+		plan.Unhealthy, plan.Upgraded, plan.HeldDown, plan.Tombstoned, plan.Foreign, plan.OtherHolder, plan.OtherCluster, plan.AgentWallet, plan.Unknown}
 	kinds = []string{resource.Namespace, resource.Deployment, resource.Service, resource.EndpointSlice, resource.GatewayKind, resource.ServiceOffer}
 )
 

@@ -87,6 +87,8 @@ func because(c plan.Cause) (from, what string) {
 		return "", "it runs and does not answer"
 	case plan.Upgraded:
 		return "upgrade", "this is another version of obolctl"
+	case plan.HeldDown:
+		return "", "somebody keeps it down"
 	case plan.Tombstoned:
 		return "tombstone", "it was deleted"
 	case plan.Foreign:
@@ -110,7 +112,7 @@ func against(c plan.Cause, path string) string {
 	}
 	switch c {
 	case plan.LiveChanged, plan.DrainedLive, plan.DeletedLive, plan.ObjectMissing, plan.AddressChanged,
-		plan.ClusterRebuilt, plan.RolledBack, plan.HostRebooted, plan.Crashed, plan.Unhealthy, plan.AgentWallet:
+		plan.ClusterRebuilt, plan.RolledBack, plan.HostRebooted, plan.Crashed, plan.Unhealthy, plan.HeldDown, plan.AgentWallet:
 		return "accepted"
 	case plan.Declared, plan.FileChanged, plan.Removed, plan.BothChanged, plan.Upgraded, plan.Tombstoned,
 		plan.Foreign, plan.OtherHolder, plan.OtherCluster, plan.Unknown:
