@@ -157,11 +157,17 @@ func (l *lent) settle() error {
 		return ctx.Err()
 	}
 	l.over = true
+	owes := true // also after a panic
+	defer func() {
+		s.till.streams.leave(s.auth.Claim) // before CollectDebts is told: it leaves alone what a stream is for
+		if owes {
+			s.till.owe()
+		}
+	}()
 	receipt, err := s.till.collectDebt(context.WithoutCancel(ctx), ledger.Debt{Entry: s.entry(time.Time{}), Facilitator: s.lender(), Request: s.request})
-	s.till.streams.leave(s.auth.Claim) // before CollectDebts is told: it leaves alone what a stream is for
+	owes = err != nil
 	switch {
-	case err != nil:
-		s.till.owe()
+	case owes:
 	case !receipt.Success:
 		return &declined{receipt}
 	default:

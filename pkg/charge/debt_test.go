@@ -178,6 +178,10 @@ func TestNoIsBelievedOnlyOfAFirstTry(t *testing.T) {
 				fmt.Fprint(rw, "data: hello\n\n")
 				tc.first(w)
 			}, settle("after"))
+			w.facilitator.tell(func(rw http.ResponseWriter, _ *http.Request) {
+				rw.Header().Set("Connection", "close") // so that none is left that could be closed too late
+				fmt.Fprint(rw, `{"isValid":true}`)
+			}, nil)
 			payment := w.payment("/")
 			<-w.stream(t.Context(), "/", payment)
 			if got := w.states(); got[ledger.Owed] != 1 {

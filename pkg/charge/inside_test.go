@@ -1,7 +1,10 @@
 package charge
 
 import (
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -48,5 +51,71 @@ func TestDebtsRunOut(t *testing.T) {
 		if s.State != want[s.Claim.Chain] {
 			t.Errorf("debt %d is %s, want %s", s.Claim.Chain, s.State, want[s.Claim.Chain])
 		}
+	}
+}
+
+// TestPanicWhileSettling has one once the facilitator has answered: there is no
+// log. What was a sale may be settled, and a debt is left to be collected.
+func TestPanicWhileSettling(t *testing.T) {
+	t.Parallel()
+	asked := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "no JSON")
+	}))
+	defer asked.Close()
+	for name, tc := range map[string]struct {
+		settle func(*sale) error
+		state  ledger.State
+	}{
+		"a sale": {
+			func(s *sale) error { _, err := s.settle(t.Context()); return err },
+			ledger.Unknown,
+		},
+		"a debt": {
+			func(s *sale) error {
+				s.till.streams.enter(s.auth.Claim)
+				if err := s.till.Ledger.Owe(s.auth.Claim, s.lender(), s.request); err != nil {
+					return err
+				}
+				s.finish(t.Context(), nil)
+				res := &http.Response{Request: httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)}
+				_, err := (&lent{ReadCloser: http.NoBody, sale: s, res: res}).Read(nil)
+				return err
+			},
+			ledger.Owed,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			l, err := ledger.Open(dir, time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			till := NewTill(Options{Ledger: l, Metrics: prometheus.NewRegistry()})
+			s := &sale{till: till, route: &route{seat: &seat{}}, asked: true, request: x402.Request("{}")}
+			s.way.Facilitators, s.auth.ValidBefore = []string{asked.URL}, time.Now().Add(time.Minute)
+			if err := s.claim(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)); err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("nothing panicked")
+					}
+				}()
+				defer s.end(t.Context())
+				if err := tc.settle(s); err != nil {
+					t.Error(err)
+				}
+			}()
+			sales, err := ledger.Read(dir, time.Time{})
+			if err != nil || len(sales) != 1 || sales[0].State != tc.state {
+				t.Errorf("sales %+v, %v; want one that is %s", sales, err, tc.state)
+			}
+			owed := tc.state == ledger.Owed
+			if left := till.streams.leftOver(l.Debts); owed != (len(left) == 1) || owed != (len(till.debts) == 1) {
+				t.Errorf("%d debts are left to be collected, and %d are told", len(left), len(till.debts))
+			}
+		})
 	}
 }

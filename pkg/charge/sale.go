@@ -32,6 +32,7 @@ type sale struct {
 
 	verified *facilitator // that said the payment is good; nil: none was asked
 	asked    bool         // the upstream has the request
+	sent     bool         // to be settled: it may be
 	why      string       // it is given back, when it is
 	ended    bool         // the ledger knows how it ended, or that it is a debt
 	passed   bool         // the upstream's answer may go to the buyer
@@ -101,10 +102,12 @@ func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	for _, f := range s.order() {
+		s.sent = true
 		got, err := f.Settle(ctx, s.request)
 		f.note(ctx, s.till.Log, err)
 		switch {
 		case errors.Is(err, x402.ErrNotSent):
+			s.sent = false
 			continue
 		case err != nil:
 			s.finish(ctx, s.till.Ledger.Doubt(s.auth.Claim, got.Transaction, err.Error()))
@@ -148,6 +151,8 @@ func (s *sale) finish(ctx context.Context, err error) {
 func (s *sale) end(ctx context.Context) {
 	switch {
 	case s.ended:
+	case s.sent: // and then there was a panic
+		s.finish(ctx, s.till.Ledger.Doubt(s.auth.Claim, "", "the gateway failed while it was being settled"))
 	case s.asked && ctx.Err() != nil:
 		s.finish(ctx, s.till.Ledger.Fail(s.auth.Claim, "the buyer left before it was settled"))
 	default:
