@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/testcluster": {},
 	"internal/leftovers":   {},
 	"internal/paytest":     {"pkg/offer", "pkg/resource", "pkg/x402"}, // buyers and a facilitator, for tests and the bench
-	"cmd/obolctl": {"pkg/apply", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/ledger", "pkg/offer",
+	"cmd/obolctl": {"pkg/apply", "pkg/boot", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/ledger", "pkg/offer",
 		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/public", "pkg/render", "pkg/resource", "pkg/state", "pkg/view", "pkg/x402"},
 	"pkg/gateway":         {"pkg/charge", "pkg/durable", "pkg/ledger", "pkg/offer", "pkg/resource"},
 	"pkg/charge":          {"pkg/ledger", "pkg/offer", "pkg/x402"},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"pkg/apply":           {"pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/proc":            {"pkg/durable", "pkg/offer", "pkg/resource"},
 	"pkg/kube":            {"pkg/offer", "pkg/resource"},
+	"pkg/boot":            {"pkg/durable"},
 	"pkg/state":           {"pkg/durable", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/plan":            {"pkg/offer", "pkg/resource"},
 	"pkg/render":          {"pkg/offer", "pkg/resource"},

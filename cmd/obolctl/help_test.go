@@ -62,7 +62,7 @@ func TestHelp(t *testing.T) {
 	if len(commands) < 24 {
 		t.Fatalf("only %d commands: %s", len(commands), commands)
 	}
-	for _, path := range append(commands, nil, []string{"state"}, []string{"gateway"}) {
+	for _, path := range append(commands, nil, []string{"state"}, []string{"gateway"}, []string{"boot"}) {
 		r := op.must(0, append(slices.Clone(path), "--help")...)
 		if r.stderr != "" {
 			t.Errorf("%s --help writes to stderr: %s", path, r.stderr)
@@ -100,14 +100,17 @@ func TestHelp(t *testing.T) {
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	exits := map[string]int{ // the others come out well
-		"obolctl init":                           1,  // there is a file already
-		"obolctl apply --accepted 6":             1,  // there was no sixth
-		"obolctl undelete http.old-weather":      1,  // it was not deleted
-		"obolctl converge --watch --interval 2m": -1, // these go on until they are stopped
-		"obolctl logs inference.qwen -f":         -1,
-		"obolctl status --watch":                 -1,
-		"obolctl metrics --listen 9402":          -1,
-		"source <(obolctl completion zsh)":       -1, // bash runs these
+		"obolctl init":                      1, // there is a file already
+		"obolctl apply --accepted 6":        1, // there was no sixth
+		"obolctl undelete http.old-weather": 1, // it was not deleted
+		"obolctl boot install":              1, // no systemd here, or none that looks into this home
+		"obolctl boot install --every 10m --notify tell-me.service": 1,
+		"obolctl boot uninstall":                                    1,
+		"obolctl converge --watch --interval 2m":                    -1, // these go on until they are stopped
+		"obolctl logs inference.qwen -f":                            -1,
+		"obolctl status --watch":                                    -1,
+		"obolctl metrics --listen 9402":                             -1,
+		"source <(obolctl completion zsh)":                          -1, // bash runs these
 	}
 	op := newOperator(t)
 	for _, path := range everyCommand(op) {

@@ -236,7 +236,7 @@ func commands(p process) []*cli.Command {
 		drainCommand(p), undrainCommand(p), deleteCommand(p), undeleteCommand(p),
 		restartCommand(p), logsCommand(p), salesCommand(p), metricsCommand(p), probeCommand(p),
 		historyCommand(p), forgetCommand(p), destroyCommand(p),
-		gatewayCommand(p), stateCommand(p), completionCommand(p), versionCommand(p),
+		bootCommand(p), gatewayCommand(p), stateCommand(p), completionCommand(p), versionCommand(p),
 	}
 	for _, c := range all {
 		finish(c)

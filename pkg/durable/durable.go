@@ -39,7 +39,7 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("cannot write %q: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
 // fill writes, syncs and closes f.
@@ -74,7 +74,7 @@ func MkdirAll(path string, perm fs.FileMode) error {
 		}
 		return fmt.Errorf("cannot make folder %q: %w", path, err)
 	}
-	return syncDir(parent)
+	return SyncDir(parent)
 }
 
 // Remove removes the file or empty folder at path so that a power cut does not
@@ -84,7 +84,7 @@ func Remove(path string) error {
 		return fmt.Errorf("cannot remove %q: %w", path, err)
 	}
 	dir := filepath.Dir(path)
-	if err := syncDir(dir); !errors.Is(err, fs.ErrNotExist) {
+	if err := SyncDir(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
@@ -111,9 +111,9 @@ func Sweep(dir string) error {
 	return nil
 }
 
-// syncDir makes renames and removals in a folder durable. A file system that
+// SyncDir makes renames, links and removals in a folder durable. A file system that
 // cannot sync folders (EINVAL, ENOTSUP) orders them by itself.
-func syncDir(dir string) error {
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("cannot sync folder %q: %w", dir, err)

@@ -1,0 +1,417 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/boot"
+)
+
+func bootCommand(p process) *cli.Command {
+	return &cli.Command{Name: "boot", Usage: "have systemd bring offers back after a reboot", Subcommands: []*cli.Command{
+		bootInstallCommand(p), bootPrintCommand(p), bootUninstallCommand(p),
+	}}
+}
+
+// defaultEvery is how long after the end of one converge the next one begins.
+const defaultEvery = 3 * time.Minute
+
+// themselves is the running executable, also when its file has been replaced.
+const themselves = "/proc/self/exe"
+
+func bootInstallCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "install", Usage: "write and enable the units that bring offers back at boot",
+		Description: "Copies this executable to a place of its own, enables lingering where that is allowed, and sets up the account's systemd: gateways start at boot, and converge runs then and every few minutes. " +
+			"Doing it again changes what differs; what was said before with --every and --notify stays, and so does the executable, unless --upgrade says otherwise.\n\n" +
+			"Examples:\n   obolctl boot install\n   obolctl boot install --every 10m --notify tell-me.service\n\n" +
+			"Exit codes: 0 installed; 1 it could not be, or there is no systemd: it says what to do instead.",
+		Flags: append(setupFlags(),
+			&cli.BoolFlag{Name: "upgrade", Usage: "from now on run this executable, not the one that was copied before"},
+			&cli.StringFlag{Name: "user", Usage: "by root: install for the account `NAME`"}),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("boot install takes no argument")
+			}
+			if name := c.String("user"); name != "" && name != accountName() {
+				return installFor(c.Context, p, name)
+			}
+			w, setup, err := openBoot(c, p)
+			if err != nil {
+				return err
+			}
+			return w.bootInstall(c.Context, setup, c.Bool("upgrade"))
+		},
+	}
+}
+
+func setupFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.DurationFlag{Name: "every", Value: defaultEvery, Usage: "from the end of one converge to the next"},
+		&cli.StringFlag{Name: "notify", Usage: "start `UNIT` for each new fact that needs somebody"},
+	}
+}
+
+func bootPrintCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "print", Usage: "show the units that install would write",
+		Description: "Works anywhere, and writes nothing.\n\nExample:\n   obolctl boot print\n\nExit codes: 0; 1 the state cannot be read.",
+		Flags:       append(setupFlags(), &cli.BoolFlag{Name: "read-only", Value: true, Hidden: true}),
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("boot print takes no argument")
+			}
+			w, err := openSite(c, p)
+			if err != nil {
+				return err
+			}
+			setup, err := w.setup(c)
+			if err != nil {
+				return err
+			}
+			return w.printUnits(boot.Units(setup))
+		},
+	}
+}
+
+func (w *workspace) printUnits(units []boot.Unit) error {
+	var b strings.Builder
+	texts := map[string]string{}
+	for i, u := range units {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "# %s\n%s", filepath.Join(boot.UnitDir(w.configDir()), u.Name), u.Text)
+		texts[u.Name] = string(u.Text)
+	}
+	return w.answer(b.String(), map[string]any{"site": w.site.Name(), "folder": boot.UnitDir(w.configDir()), "units": texts})
+}
+
+func bootUninstallCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "uninstall", Usage: "disable and remove what install wrote",
+		Description: "Gateways that run go on until they are stopped or the host goes down. Lingering, drop-ins, and the copied executable stay.\n\n" +
+			"Example:\n   obolctl boot uninstall\n\nExit codes: 0 nothing is left; 1 something could not be removed, or there is no systemd.",
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("boot uninstall takes no argument")
+			}
+			w, _, err := openBoot(c, p)
+			if err != nil {
+				return err
+			}
+			m, err := boot.Connect(c.Context, os.Getuid(), w.configDir())
+			if err != nil {
+				return err
+			}
+			defer m.Close()
+			removed, err := m.Uninstall(c.Context, w.site.Name())
+			if err != nil {
+				return err
+			}
+			text := "Nothing was installed for site " + w.site.Name() + ".\n"
+			if len(removed) > 0 {
+				text = "Removed:\n" + indented(removed) + "Nothing of site " + w.site.Name() + " comes back at the next boot. Gateways that run go on until\nthey are stopped: obolctl drain, or obolctl destroy.\n"
+			}
+			return w.answer(text, map[string]any{"site": w.site.Name(), "removed": append([]string{}, removed...)})
+		},
+	}
+}
+
+func indented(lines []string) string { return "  " + strings.Join(lines, "\n  ") + "\n" }
+
+// openBoot opens the site, where systemd is there to keep it.
+func openBoot(c *cli.Context, p process) (*workspace, boot.Setup, error) {
+	if !boot.Booted() {
+		return nil, boot.Setup{}, withoutSystemd(p, boot.ErrNoSystemd)
+	}
+	w, err := openSite(c, p)
+	if err != nil {
+		return nil, boot.Setup{}, err
+	}
+	setup, err := w.setup(c)
+	return w, setup, err
+}
+
+// withoutSystemd says what to do instead of having systemd.
+func withoutSystemd(p process, why error) error {
+	return fmt.Errorf("%w: have whatever starts programs here run, as %s, at boot and again when it ends: obolctl converge --watch", why, p.user())
+}
+
+// setup gives what the site's units are made of: what was said, else what was
+// said when they were installed.
+func (w *workspace) setup(c *cli.Context) (boot.Setup, error) {
+	stateDir, err := filepath.Abs(w.stateDir)
+	if err != nil {
+		return boot.Setup{}, fmt.Errorf("cannot find the state folder: %v", err)
+	}
+	s := boot.Setup{
+		Site: w.site.Name(), Exe: filepath.Join(w.binDir(), "obolctl"), StateDir: stateDir, ConfigDir: w.configDir(),
+		Environ: boot.Pinning(append(w.environ[:len(w.environ):len(w.environ)], w.pinnedFile()...)), Every: defaultEvery,
+	}
+	if old, installed := w.installed(); installed {
+		s.Every, s.Notify = old.Every, old.Notify
+	}
+	if c.IsSet("every") {
+		s.Every = c.Duration("every")
+	}
+	if s.Every < 10*time.Second {
+		return s, misuse("--every is too short: ten seconds at least")
+	}
+	if c.IsSet("notify") {
+		if s.Notify, err = unitName(c.String("notify")); err != nil {
+			return s, err
+		}
+	}
+	return s, s.Check()
+}
+
+// installed gives the setup of the units that stand there now.
+func (w *workspace) installed() (boot.Setup, bool) {
+	text, err := os.ReadFile(filepath.Join(boot.UnitDir(w.configDir()), boot.ConvergeService(w.site.Name())))
+	if err != nil {
+		return boot.Setup{}, false
+	}
+	return boot.Recorded(text)
+}
+
+// pinnedFile is where converge finds tombstones and drains should the state be
+// lost: the file that was accepted.
+func (w *workspace) pinnedFile() []string {
+	if a := w.accepted(); a != nil && a.Source.Path != "" {
+		return []string{"OBOLCTL_FILE=" + a.Source.Path}
+	}
+	path, err := filepath.Abs(w.files[0])
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return nil
+	}
+	return []string{"OBOLCTL_FILE=" + path}
+}
+
+var unitPattern = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,255}$`)
+
+// unitName completes the name of a unit as systemctl does; "" stays.
+func unitName(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	if !strings.Contains(name, ".") {
+		name += ".service"
+	}
+	if !unitPattern.MatchString(name) {
+		return "", misuse("--notify: %q is no name of a unit", name)
+	}
+	return name, nil
+}
+
+// configDir is where the account's units and environment file are.
+func (p process) configDir() string { return p.xdg("XDG_CONFIG_HOME", ".config") }
+
+// binDir is where the pinned executable is.
+func (p process) binDir() string {
+	return filepath.Join(p.xdg("XDG_DATA_HOME", filepath.Join(".local", "share")), "obolctl", "bin")
+}
+
+// xdg gives a folder of the account: an absolute one that a variable names, else
+// the usual one.
+func (p process) xdg(variable, usual string) string {
+	if dir := p.getenv(variable); filepath.IsAbs(dir) {
+		return filepath.Clean(dir)
+	}
+	return filepath.Join(p.home(), usual)
+}
+
+// bootInstall installs the units. Until it is certain that the account's manager
+// is there at boot it writes nothing.
+func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade bool) error {
+	if err := w.sameHolder(false); err != nil {
+		return err
+	}
+	m, err := w.manager(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	old, err := boot.PinnedIn(w.binDir())
+	if err != nil {
+		return err
+	}
+	pinned := old
+	if upgrade || old == (boot.Pinned{}) || old.Check() != nil {
+		if pinned, err = boot.Pin(w.binDir(), themselves); err != nil {
+			return err
+		}
+	}
+	changed, err := m.Install(ctx, boot.Units(setup))
+	if err != nil {
+		return err
+	}
+	if pinned != old {
+		changed = append([]string{"pinned " + pinned.Path}, changed...)
+	}
+	return w.tellInstalled(setup, pinned, changed)
+}
+
+// manager connects to the account's manager, having made sure that it is there at
+// boot.
+func (w *workspace) manager(ctx context.Context) (*boot.Manager, error) {
+	account, err := user.LookupId(uid())
+	if err != nil {
+		return nil, fmt.Errorf("cannot tell which account this is: %v", err)
+	}
+	m, err := boot.Connect(ctx, os.Getuid(), w.configDir())
+	if err != nil {
+		usual := filepath.Join(account.HomeDir, ".config")
+		if !errors.Is(err, boot.ErrNoManager) {
+			return nil, err
+		}
+		if w.configDir() != usual {
+			return nil, fmt.Errorf("%w, and would find no units in %q: it looks in %q", err, w.configDir(), usual)
+		}
+	}
+	if err := w.linger(ctx, account.Username); err != nil {
+		if m != nil {
+			m.Close()
+		}
+		return nil, err
+	}
+	if m != nil {
+		return m, nil
+	}
+	return boot.ConnectSoon(ctx, os.Getuid(), w.configDir())
+}
+
+// linger makes sure that the account's manager is started at boot.
+func (w *workspace) linger(ctx context.Context, name string) error {
+	lingers, err := boot.Lingers(name)
+	if err != nil || lingers {
+		return err
+	}
+	err = boot.Linger(ctx, os.Getuid())
+	if errors.Is(err, boot.ErrMayNotLinger) {
+		return fmt.Errorf("nothing was installed: without lingering, nothing of %s starts at boot, and this account may not enable it. "+
+			"Type this, and install again: sudo loginctl enable-linger %s", name, name)
+	}
+	if err == nil {
+		w.say("Enabled lingering: systemd starts the units of %s at boot, whether anybody logs in or not.", name)
+	}
+	return err
+}
+
+// tellInstalled says what is installed now, and what of that is new.
+func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []string) error {
+	var b strings.Builder
+	if len(changed) == 0 {
+		fmt.Fprintf(&b, "Installed already for site %s: nothing was changed.\n", s.Site)
+	} else {
+		fmt.Fprintf(&b, "Installed for site %s:\n%s", s.Site, indented(changed))
+	}
+	fmt.Fprintf(&b, "\nGateways start at boot, and converge runs then and %s after each run.\n\n", short(s.Every))
+	rows := append([]string{"executable " + pinned.Path, "OBOLCTL_STATE_DIR " + s.StateDir}, s.Environ...)
+	rows = append(rows, "more from "+boot.EnvironmentFile(s.ConfigDir)+", where it exists")
+	if s.Notify != "" {
+		rows = append(rows, "notify "+s.Notify)
+	}
+	b.WriteString("What the units run with:\n" + indented(rows))
+	if w.accepted() == nil {
+		b.WriteString("\nNothing is accepted here yet, so nothing will be brought back: obolctl apply\n")
+	}
+	b.WriteString("\nSee what holds before the next reboot: obolctl boot status\n")
+	return w.answer(b.String(), map[string]any{
+		"site": s.Site, "executable": pinned.Path, "state_dir": s.StateDir, "environment": append([]string{}, s.Environ...),
+		"every_seconds": s.Every.Seconds(), "notify": s.Notify, "changed": append([]string{}, changed...),
+	})
+}
+
+// accountName is the account that this process runs as; "" when nobody knows.
+func accountName() string {
+	account, err := user.LookupId(uid())
+	if err != nil {
+		return ""
+	}
+	return account.Username
+}
+
+// installFor installs for another account, as root: it has logind start that
+// account's manager at boot and now, and then runs this command as that account.
+func installFor(ctx context.Context, p process, name string) error {
+	if os.Getuid() != 0 {
+		return misuse("--user is for root: without it, boot install is for the account that runs it")
+	}
+	if !boot.Booted() {
+		return withoutSystemd(p, boot.ErrNoSystemd)
+	}
+	account, err := user.Lookup(name)
+	if err != nil {
+		return err
+	}
+	credential, err := credentialOf(account)
+	if err != nil {
+		return err
+	}
+	if err := boot.Linger(ctx, int(credential.Uid)); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, themselves, p.args[1:]...)
+	cmd.Args[0] = p.args[0]
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = p.stdin, p.stdout, p.stderr, account.HomeDir
+	cmd.Env = environOf(p, account)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	err = cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Exited() {
+		return exitError{code: exit.ExitCode()}
+	}
+	if err != nil {
+		return fmt.Errorf("cannot run as %s: %v", name, err)
+	}
+	return nil
+}
+
+// credentialOf gives the ids of an account.
+func credentialOf(account *user.User) (*syscall.Credential, error) {
+	groups, err := account.GroupIds()
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the groups of %s: %v", account.Username, err)
+	}
+	ids := make([]uint32, 2+len(groups))
+	for i, text := range append([]string{account.Uid, account.Gid}, groups...) {
+		id, err := strconv.ParseUint(text, 10, 32)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the ids of %s: %v", account.Username, err)
+		}
+		ids[i] = uint32(id)
+	}
+	return &syscall.Credential{Uid: ids[0], Gid: ids[1], Groups: ids[2:]}, nil
+}
+
+// environOf gives the environment of an account that is just logged in, with what
+// root's says of the terminal.
+func environOf(p process, account *user.User) []string {
+	env := []string{
+		"HOME=" + account.HomeDir, "USER=" + account.Username, "LOGNAME=" + account.Username,
+		"XDG_RUNTIME_DIR=/run/user/" + account.Uid, "PATH=/usr/local/bin:/usr/bin:/bin",
+	}
+	for _, name := range []string{"TERM", "LANG", "NO_COLOR"} {
+		if value, ok := p.lookupEnv(name); ok {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
+}

@@ -1,0 +1,86 @@
+package boot
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+)
+
+// lingerDir has a file for each account whose manager runs from boot on, whether
+// anybody logs in or not.
+const lingerDir = "/var/lib/systemd/linger"
+
+// ErrMayNotLinger means that the system does not let this account enable
+// lingering by itself.
+var ErrMayNotLinger = errors.New("enabling lingering is not allowed")
+
+// Lingers tells whether an account's manager is started at boot.
+func Lingers(account string) (bool, error) {
+	_, err := os.Stat(filepath.Join(lingerDir, account))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("cannot tell whether %s lingers: %v", account, err)
+	}
+	return true, nil
+}
+
+// Linger makes an account's manager start at boot, and now, by way of logind. It
+// fails with [ErrMayNotLinger] where only an administrator may.
+func Linger(ctx context.Context, uid int) error {
+	if !Booted() {
+		return ErrNoSystemd
+	}
+	conn, err := dial(ctx, "unix:path=/run/dbus/system_bus_socket", os.Geteuid())
+	if err != nil {
+		return fmt.Errorf("cannot reach logind: %v", err)
+	}
+	defer func() { _ = conn.Close() }() // all was said
+	logind := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1")
+	call := logind.CallWithContext(ctx, "org.freedesktop.login1.Manager.SetUserLinger", 0, uint32(uid), true, false)
+	var fault dbus.Error
+	if errors.As(call.Err, &fault) && denied(fault.Name) {
+		return ErrMayNotLinger
+	}
+	if call.Err != nil {
+		return fmt.Errorf("cannot enable lingering: %v", call.Err)
+	}
+	return durable.SyncDir(lingerDir)
+}
+
+func denied(name string) bool {
+	return name == "org.freedesktop.DBus.Error.AccessDenied" || name == "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+}
+
+// startWithin is how long an account's manager may take to start.
+const startWithin = 20 * time.Second
+
+// ConnectSoon is Connect for a manager that is just starting: it tries again
+// until that answers, or has not for too long.
+func ConnectSoon(ctx context.Context, uid int, configDir string) (*Manager, error) {
+	enough := time.After(startWithin)
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		m, err := Connect(ctx, uid, configDir)
+		if !errors.Is(err, ErrNoManager) {
+			return m, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-enough:
+			return nil, err
+		case <-tick.C:
+		}
+	}
+}

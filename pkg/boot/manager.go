@@ -1,0 +1,300 @@
+package boot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	systemd "github.com/coreos/go-systemd/v22/dbus"
+	"github.com/coreos/go-systemd/v22/util"
+	"github.com/godbus/dbus/v5"
+
+	"github.com/obolctl/obolctl/pkg/durable"
+)
+
+// ErrNoSystemd means that this host was not booted by systemd.
+var ErrNoSystemd = errors.New("this host was not booted by systemd")
+
+// ErrNoManager means that an account's service manager does not run.
+var ErrNoManager = errors.New("the account's service manager does not answer")
+
+// Booted tells whether systemd booted this host.
+func Booted() bool { return util.IsRunningSystemd() }
+
+// A Manager is the service manager of one account, and the folder in which it
+// finds the account's units.
+type Manager struct {
+	conn *systemd.Conn
+	dir  string
+}
+
+// UnitDir is the folder of an account's units.
+func UnitDir(configDir string) string { return filepath.Join(configDir, "systemd", "user") }
+
+// Connect reaches the service manager of an account at its bus, wherever the
+// environment says that is, and checks that it reads the units below the account's
+// configuration folder. It fails with [ErrNoSystemd] where there cannot be one,
+// and with [ErrNoManager] when it does not run now.
+func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
+	if !Booted() {
+		return nil, ErrNoSystemd
+	}
+	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+		return dial(ctx, fmt.Sprintf("unix:path=/run/user/%d/bus", uid), uid)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
+	}
+	m := &Manager{conn, UnitDir(configDir)}
+	folders, err := conn.GetManagerProperty("UnitPath")
+	if err != nil {
+		err = fmt.Errorf("cannot ask the user manager: %v", err)
+	} else if !strings.Contains(folders, strconv.Quote(m.dir)) {
+		err = fmt.Errorf("the user manager finds no units in %q: it was started with another XDG_CONFIG_HOME", m.dir)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+// dial opens a bus as an account.
+func dial(ctx context.Context, address string, uid int) (*dbus.Conn, error) {
+	conn, err := dbus.Dial(address, dbus.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
+	if err == nil {
+		err = conn.Hello()
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// Close ends the connection.
+func (m *Manager) Close() { m.conn.Close() }
+
+// Install writes the units that differ, enables them all, and starts the target
+// and the timers. It tells what it changed, in order; nothing the second time.
+// Drop-ins are left alone. What an earlier call left half done is finished.
+func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, err error) {
+	if err := durable.MkdirAll(m.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := durable.Sweep(m.dir); err != nil {
+		return nil, err
+	}
+	for _, u := range units {
+		path := filepath.Join(m.dir, u.Name)
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, u.Text) {
+			continue
+		}
+		if err := durable.WriteFile(path, u.Text, 0o644); err != nil {
+			return changed, err
+		}
+		changed = append(changed, "wrote "+path)
+	}
+	names := enabled(units)
+	_, links, err := m.conn.EnableUnitFilesContext(ctx, names, false, false)
+	if err != nil {
+		return changed, fmt.Errorf("cannot enable the units: %v", err)
+	}
+	for _, l := range links {
+		changed = append(changed, "enabled "+filepath.Base(l.Filename))
+		if err := errors.Join(durable.SyncDir(filepath.Dir(l.Filename)), durable.SyncDir(m.dir)); err != nil {
+			return changed, err
+		}
+	}
+	if err := m.conn.ReloadContext(ctx); err != nil {
+		return changed, fmt.Errorf("cannot make the user manager read its units: %v", err)
+	}
+	for _, name := range names {
+		if path.Ext(name) == ".service" { // the timer starts it in its time
+			continue
+		}
+		started, err := m.start(ctx, name)
+		if err != nil {
+			return changed, err
+		}
+		if started {
+			changed = append(changed, "started "+name)
+		}
+	}
+	return changed, nil
+}
+
+// enabled names the units that boot starts. Gateways are enabled one by one, by
+// whoever starts them first.
+func enabled(units []Unit) []string {
+	var names []string
+	for _, u := range units {
+		if u.Name != gatewayTemplate {
+			names = append(names, u.Name)
+		}
+	}
+	return names
+}
+
+// start starts a unit that does not run, and waits for that.
+func (m *Manager) start(ctx context.Context, name string) (started bool, err error) {
+	now, err := m.Inspect(ctx, name)
+	if err != nil || now.Active == "active" {
+		return false, err
+	}
+	result, err := m.Run(ctx, name)
+	if err == nil && result != "done" {
+		err = fmt.Errorf("cannot start %s: %s", name, result)
+	}
+	return err == nil, err
+}
+
+// Run starts a unit, and returns how that ended: "done" is success. A unit that
+// runs once has run by then.
+func (m *Manager) Run(ctx context.Context, name string) (result string, err error) {
+	done := make(chan string, 1)
+	if _, err := m.conn.StartUnitContext(ctx, name, "replace", done); err != nil {
+		return "", fmt.Errorf("cannot start %s: %v", name, err)
+	}
+	select {
+	case result := <-done:
+		return result, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Uninstall stops, disables and removes the units of a site, and those that all
+// sites share once no other site has any. Gateways that run go on, and what they
+// run from stays for as long as they do. It tells what it removed.
+func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string, err error) {
+	names := []string{ConvergeTimer(site), ConvergeService(site)}
+	others, err := m.sites()
+	if err != nil {
+		return nil, err
+	}
+	if !slices.ContainsFunc(others, func(other string) bool { return other != site }) {
+		names = append(names, Target)
+		run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"obolctl-gateway@*.service"})
+		if err != nil {
+			return nil, fmt.Errorf("cannot list the gateways' units: %v", err)
+		}
+		if len(run) == 0 {
+			names = append(names, gatewayTemplate)
+		}
+	}
+	for _, name := range names {
+		gone, err := m.remove(ctx, name)
+		if err != nil {
+			return removed, err
+		}
+		if gone {
+			removed = append(removed, filepath.Join(m.dir, name))
+		}
+	}
+	if err := m.conn.ReloadContext(ctx); err != nil {
+		return removed, fmt.Errorf("cannot make the user manager read its units: %v", err)
+	}
+	return removed, nil
+}
+
+// remove stops, disables and removes one unit that was installed.
+func (m *Manager) remove(ctx context.Context, name string) (bool, error) {
+	path := filepath.Join(m.dir, name)
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if name != gatewayTemplate {
+		done := make(chan string, 1)
+		_, err := m.conn.StopUnitContext(ctx, name, "replace", done)
+		if err == nil {
+			select {
+			case <-done:
+			case <-ctx.Done():
+				return false, ctx.Err()
+			}
+		} else if !notLoaded(err) {
+			return false, fmt.Errorf("cannot stop %s: %v", name, err)
+		}
+		if _, err := m.conn.DisableUnitFilesContext(ctx, []string{name}, false); err != nil {
+			return false, fmt.Errorf("cannot disable %s: %v", name, err)
+		}
+	}
+	return true, durable.Remove(path)
+}
+
+// notLoaded tells whether the manager knows no such unit.
+func notLoaded(err error) bool {
+	var fault dbus.Error
+	return errors.As(err, &fault) && fault.Name == "org.freedesktop.systemd1.NoSuchUnit"
+}
+
+// sites lists the sites that have a converge unit, sorted.
+func (m *Manager) sites() ([]string, error) {
+	return SitesIn(m.dir)
+}
+
+// SitesIn lists the sites that have a converge unit in a folder, sorted.
+func SitesIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("cannot list the units: %v", err)
+	}
+	var sites []string
+	for _, e := range entries {
+		name, is := strings.CutPrefix(e.Name(), "obolctl-converge@")
+		if site, service := strings.CutSuffix(name, ".service"); is && service && site != "" {
+			sites = append(sites, site)
+		}
+	}
+	return sites, nil
+}
+
+// A State is how a unit stands with the manager.
+type State struct {
+	Name       string
+	Load       string   // loaded, not-found, masked, bad-setting, …
+	Enabled    string   // enabled, disabled, static, …; empty when it has no file
+	Active     string   // active, inactive, failed, activating, …
+	Result     string   // of its last run: success, exit-code, signal, …; empty for units that do not run
+	File       string   // that was loaded
+	DropIns    []string // that change it
+	Stale      bool     // a file is newer than what was loaded
+	KillMode   string
+	Restart    string
+	StartLimit bool // it is given up after some starts
+}
+
+// Inspect asks how a unit stands.
+func (m *Manager) Inspect(ctx context.Context, name string) (State, error) {
+	all, err := m.conn.GetAllPropertiesContext(ctx, name)
+	if err != nil {
+		return State{}, fmt.Errorf("cannot ask about %s: %v", name, err)
+	}
+	return stateOf(name, all), nil
+}
+
+// stateOf reads the properties of a unit.
+func stateOf(name string, all map[string]any) State {
+	text := func(key string) string { s, _ := all[key].(string); return s }
+	s := State{
+		Name: name, Load: text("LoadState"), Enabled: text("UnitFileState"), Active: text("ActiveState"), Result: text("Result"),
+		File: text("FragmentPath"), KillMode: text("KillMode"), Restart: text("Restart"),
+	}
+	s.DropIns, _ = all["DropInPaths"].([]string)
+	s.Stale, _ = all["NeedDaemonReload"].(bool)
+	interval, _ := all["StartLimitIntervalUSec"].(uint64)
+	s.StartLimit = interval != 0
+	return s
+}
