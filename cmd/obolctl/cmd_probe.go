@@ -124,6 +124,9 @@ func askOffers(ctx context.Context, client *public.Client, in plan.Input, offers
 		}
 		var own []public.Inquiry
 		own, out[i].Notes = public.Of(o, base, out[i].Stopped != "")
+		if why := unanswered(in, o); why != "" && out[i].Stopped == "" {
+			out[i].Notes = append(out[i].Notes, why+": nothing answers who pays")
+		}
 		out[i].URLs = make([]public.Answer, len(own))
 		all = append(all, own...)
 	}
@@ -159,7 +162,20 @@ func soldOf(in plan.Input, o offer.Offer) public.Sold {
 	if obj := in.World.Seen[offerID(o.Key())].Object; obj != nil {
 		_, s.Sellable = plan.Sellable(obj, in.Now)
 	}
+	if unanswered(in, o) != "" { // its conditions may be stale
+		s.Sellable = new(bool)
+	}
 	return s
+}
+
+// unanswered says why nothing answers for an offer of a Service; empty when
+// something does, or nobody knows.
+func unanswered(in plan.Input, o offer.Offer) string {
+	id, is := plan.UpstreamOf(o)
+	if seen := in.World.Seen[id]; is && seen.Presence == resource.Absent {
+		return seen.Why
+	}
+	return ""
 }
 
 // offerID is the ServiceOffer of an offer.

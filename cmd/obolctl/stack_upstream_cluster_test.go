@@ -33,6 +33,7 @@ func TestStackSeesThroughTheController(t *testing.T) {
 	contains(t, s.must(0, "status", "http.calm").stdout, "upstream ✓ ok")
 	s.must(3, "status", "--check", "--read-only")
 	contains(t, s.must(0, "plan", "--read-only").stdout, gone+": nothing answers for http.a, http.b")
+	contains(t, s.must(3, "probe").stdout, gone+": nothing answers who pays", s.ns+`/a: not set → "for sale"`)
 	for _, r := range s.cluster.Audit(t, began, "obolctl/") {
 		if r.Writes() {
 			t.Errorf("what only reads sent %s %s", r.Verb, r.URI)

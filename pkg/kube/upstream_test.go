@@ -19,9 +19,11 @@ const (
 
 var weather = resource.ID{Kind: resource.Upstream, Namespace: "apps", Name: "weather"}
 
-// weatherService is Service apps/weather, of a type.
+// weatherService is Service apps/weather, of a type. It bears the label of the
+// site, which makes it no object that was asked about.
 func weatherService(kind string) map[string]any {
 	o := object("Service", "apps", "weather")
+	o["metadata"].(map[string]any)["labels"] = map[string]any{resource.SiteLabel: "home"}
 	o["spec"] = map[string]any{"type": kind}
 	return o
 }

@@ -83,8 +83,8 @@ func (p *planner) doubt(s *subject) (why string, since time.Time) {
 // doubtUpstream is doubt of an offer that a Service answers for. One that is
 // said to be down the controller looks at again by itself.
 func (p *planner) doubtUpstream(s *subject, healthy Condition) (why string, since time.Time) {
-	up := p.upstream(s)
-	if up.Presence != resource.Absent || healthy.Status != "True" {
+	up := p.upstream(s, s.offer())
+	if !up.gone() || healthy.Status != "True" {
 		return "", since
 	}
 	if since = up.Since; since.IsZero() { // a touch counts for a while, or until the offer is healthy again
@@ -186,7 +186,7 @@ func (p *planner) lacks(s *subject) string {
 			return why
 		}
 	}
-	if up := p.upstream(s); up.Presence == resource.Absent {
+	if up := p.upstream(s, s.offer()); up.gone() {
 		return "upstream: " + up.Why
 	}
 	seen := p.World.Seen[s.id(resource.ServiceOffer)]

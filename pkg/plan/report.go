@@ -40,7 +40,7 @@ type OfferStatus struct {
 	Loose      bool         // it is live, and Drain does not hold it
 	Tombstone  *offer.Tombstone
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
-	Upstream   *UpstreamStatus   // nil: it has a gateway, or there is no offer
+	Upstream   *UpstreamStatus   // nil: it has a gateway, there is no offer, or its agent is not up yet
 	Drift      []Drift
 
 	Unregistered bool   // it asks for a registration that it does not have
@@ -52,12 +52,16 @@ type UpstreamStatus struct {
 	Namespace, Name string            // of the Service
 	Ready           resource.Presence // of an endpoint
 	Why             string            // when not Present, for people
+	Since           time.Time         // when Absent: when its endpoints were last written; zero: nobody can tell
 }
+
+// gone reports whether nothing is known to be behind a Service.
+func (u *UpstreamStatus) gone() bool { return u != nil && u.Ready == resource.Absent }
 
 // Down reports whether an offer is sold that nothing answers for: the controller
 // has not seen it yet.
 func (o OfferStatus) Down() bool {
-	return o.Sellable != nil && *o.Sellable && o.Upstream != nil && o.Upstream.Ready == resource.Absent
+	return o.Sellable != nil && *o.Sellable && o.Upstream.gone()
 }
 
 // A Condition is one of a ServiceOffer's status.

@@ -70,9 +70,7 @@ func (p *planner) status(s *subject) OfferStatus {
 			st.Sellable = &sells
 		}
 	}
-	if st.Offer != nil {
-		st.Upstream = p.upstreamStatus(*st.Offer)
-	}
+	st.Upstream = p.upstream(s, st.Offer)
 	st.Drain, st.Loose = inForce(s.drain, live, st.Live)
 	st.Unregistered = unregistered(st.Offer, main.Object)
 	if w := p.wallet(s); st.Live == resource.Present && (st.Sellable == nil || *st.Sellable) {

@@ -27,25 +27,29 @@ func UpstreamOf(o offer.Offer) (resource.ID, bool) {
 	return id, true
 }
 
-// upstream gives what was seen of the Service that answers for a slot's offer.
-// That of one with a gateway, or without an offer, is unknown.
-func (p *planner) upstream(s *subject) resource.Sighting {
-	if s.offer() == nil {
-		return resource.Sighting{}
+// upstream tells how the Service stands that answers for an offer of a slot; nil
+// where a gateway does. An agent's Service is the stack's, which makes it late:
+// as long as the controller waits for it, that tells more.
+func (p *planner) upstream(s *subject, o *offer.Offer) *UpstreamStatus {
+	if o == nil {
+		return nil
 	}
-	id, _ := UpstreamOf(*s.offer())
-	return p.World.Seen[id]
-}
-
-// upstreamStatus tells how the Service stands that answers for an offer; nil
-// where a gateway does.
-func (p *planner) upstreamStatus(o offer.Offer) *UpstreamStatus {
-	id, is := UpstreamOf(o)
-	if !is {
+	id, is := UpstreamOf(*o)
+	if !is || o.AgentRef.Name != "" && !p.healthy(s) {
 		return nil
 	}
 	seen := p.World.Seen[id]
-	return &UpstreamStatus{Namespace: id.Namespace, Name: id.Name, Ready: seen.Presence, Why: seen.Why}
+	return &UpstreamStatus{Namespace: id.Namespace, Name: id.Name, Ready: seen.Presence, Why: seen.Why, Since: seen.Since}
+}
+
+// healthy reports whether the controller found the upstream of a live offer well.
+func (p *planner) healthy(s *subject) bool {
+	obj := p.World.Seen[s.id(resource.ServiceOffer)].Object
+	if obj == nil {
+		return false
+	}
+	c, _ := condition(obj, "UpstreamHealthy")
+	return c.Status == "True"
 }
 
 // An idle is a Service behind which nothing answers, and the offers that it
@@ -58,8 +62,8 @@ type idle struct {
 // noteUpstream remembers an offer that is meant to sell and that nothing answers
 // for.
 func (p *planner) noteUpstream(s *subject) {
-	up := p.upstream(s)
-	if up.Presence != resource.Absent || !Selling(p.Memory.Marks, s.key) {
+	up := p.upstream(s, s.offer())
+	if !up.gone() || !Selling(p.Memory.Marks, s.key) {
 		return
 	}
 	i := slices.IndexFunc(p.idle, func(u idle) bool { return u.why == up.Why })

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -96,7 +97,7 @@ func TestWithoutAnUpstream(t *testing.T) {
 		t.Errorf("it lacks %q", got)
 	}
 	o := plan.Status(s.look()).Offers[0]
-	want := &plan.UpstreamStatus{Namespace: "apps", Name: "weather", Ready: resource.Absent, Why: nothing}
+	want := &plan.UpstreamStatus{Namespace: "apps", Name: "weather", Ready: resource.Absent, Why: nothing, Since: s.minutes(30)}
 	if diff := cmp.Diff(want, o.Upstream); diff != "" || !o.Down() || !*o.Sellable {
 		t.Errorf("down %v, sellable %v (-want +got):\n%s", o.Down(), *o.Sellable, diff)
 	}
@@ -104,6 +105,14 @@ func TestWithoutAnUpstream(t *testing.T) {
 	if diff := cmp.Diff([]string{nothing + ": nothing answers for http.weather"}, p.Notes); diff != "" || len(p.Changes) > 0 || !p.Complete {
 		t.Errorf("%d changes, complete %v, notes (-want +got):\n%s", len(p.Changes), p.Complete, diff)
 	}
+	before := s.in.Memory.Marks
+	s.in.Memory.Marks = before.WithDrain(offer.Drain{Key: k, At: s.minutes(30), Grace: time.Hour})
+	for _, note := range s.plan(auto).Notes {
+		if strings.Contains(note, nothing) {
+			t.Errorf("it does not sell, and lacks something: %q", note)
+		}
+	}
+	s.in.Memory.Marks = before
 	s.says("False", s.minutes(31))
 	if o := plan.Status(s.look()).Offers[0]; o.Down() {
 		t.Error("it is down, and not said to sell")
@@ -112,6 +121,27 @@ func TestWithoutAnUpstream(t *testing.T) {
 	s.says("True", s.minutes(32))
 	if o, p := plan.Status(s.look()).Offers[0], s.plan(auto); o.Down() || o.Upstream.Why != "forbidden" || p.Notes != nil || !p.Complete {
 		t.Errorf("unknown is not absent: %+v, notes %q, complete %v", o.Upstream, p.Notes, p.Complete)
+	}
+}
+
+// TestUpstreamOfAnAgent: it is the stack's, and matters once the controller has
+// found it well.
+func TestUpstreamOfAnAgent(t *testing.T) {
+	t.Parallel()
+	s := &served{site: newSite(t), offer: agentOffer()}
+	s.in.World.Cluster.Controller = resource.Present
+	s.upstream = map[resource.ID]resource.Sighting{{Kind: resource.Upstream, Namespace: "agent-quant", Name: "hermes"}: {Presence: resource.Absent, Why: nothing}}
+	s.declare(s.offer)
+	if notes := s.apply(auto).Notes; notes != nil {
+		t.Errorf("before the agent is there, it notes %q", notes)
+	}
+	s.says("False", s.now)
+	if o := plan.Status(s.look()).Offers[0]; o.Upstream != nil {
+		t.Errorf("the controller waits for the agent, and it tells of %+v", o.Upstream)
+	}
+	s.says("True", s.now)
+	if o := plan.Status(s.look()).Offers[0]; !o.Down() || len(plan.Doubts(s.look())) != 1 {
+		t.Errorf("the agent went, and nobody doubts: %+v", o.Upstream)
 	}
 }
 

@@ -25,7 +25,7 @@ type ProbedOffer struct {
 	Address offer.Address
 	Stopped string          // drained or deleted, so that it must not sell; empty: it should
 	Why     string          // for people: nothing could be asked; empty: it could, or there was nothing to ask
-	Notes   []string        // for people: what was not asked
+	Notes   []string        // for people: what was not asked, and what no answer tells
 	URLs    []public.Answer // in order
 }
 
