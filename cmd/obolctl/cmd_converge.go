@@ -30,6 +30,7 @@ func convergeCommand(p process) *cli.Command {
 			&cli.BoolFlag{Name: "watch", Usage: "go on: keep gateways alive, and look again at an interval"},
 			&cli.DurationFlag{Name: "interval", Value: time.Minute, Usage: "between looks, with --watch"},
 			&cli.DurationFlag{Name: "wait-api", Value: 5 * time.Minute, Usage: "how long to wait for the API server"},
+			&cli.StringFlag{Name: "notify", Usage: "systemd `UNIT` of this account to start once for each new failure or decision"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
@@ -45,7 +46,7 @@ func convergeCommand(p process) *cli.Command {
 			if w.accepted() == nil {
 				w.say("nothing accepted here: only tombstones and drains of the offers file are enforced")
 			}
-			k := &keeper{w: w, waitAPI: c.Duration("wait-api")}
+			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), notify: c.String("notify")}
 			if c.Bool("watch") {
 				// Gateways may die meanwhile, and the next round tries again.
 				w.patience = watchPatience
@@ -63,7 +64,8 @@ const watchPatience = 10 * time.Second
 type keeper struct {
 	w       *workspace
 	waitAPI time.Duration
-	terse   bool // rounds that do nothing say nothing: those of a watch, after its first
+	notify  string // the unit that news starts; empty: none
+	terse   bool   // rounds that do nothing say nothing: those of a watch, after its first
 
 	wait     time.Duration // until what was restored sells; 0: not at all
 	restored bool          // something was, gateways before the first round too
@@ -117,24 +119,40 @@ func (k *keeper) untilGone(ctx context.Context) bool {
 	return len(left) < len(k.going) && ctx.Err() == nil
 }
 
-// ended gives the exit code of a round, and remembers it.
+// ended gives the exit code of a round, and remembers it, with what a person
+// should know. The error is what the round itself did not say.
 func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int, error) {
-	code := exitOK
-	switch {
-	case errors.Is(err, converge.ErrNoAPI):
-		code, err = exitNoAPI, exitError{exitNoAPI, err.Error()}
-	case err != nil:
-		return exitFailed, err
-	case slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }), !res.Plan.Complete, res.Plan.Blocked():
-		code = exitFailed
-	case res.Plan.Waiting() > 0 || k.w.accepted() == nil:
+	code := exitCode(res, err)
+	if code == exitOK && k.w.accepted() == nil {
 		code = exitWaiting
+	}
+	if errors.Is(err, converge.ErrNoAPI) {
+		err = exitError{exitNoAPI, err.Error()}
+	}
+	var locked *state.LockedError
+	if errors.As(err, &locked) || ctx.Err() != nil { // another run tells, or the next one
+		return code, err
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), k.w.lockTimeout)
 	defer stop()
+	facts := k.tell(ctx, factsOf(res, err))
 	return code, errors.Join(err, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
-		return tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code}})
+		return tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code, Facts: facts}})
 	}))
+}
+
+// exitCode is what a round came to.
+func exitCode(res converge.Result, err error) int {
+	switch {
+	case errors.Is(err, converge.ErrNoAPI):
+		return exitNoAPI
+	case err != nil, !res.Plan.Complete, res.Plan.Blocked(),
+		slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }):
+		return exitFailed
+	case res.Plan.Waiting() > 0:
+		return exitWaiting
+	}
+	return exitOK
 }
 
 // Restarts of gateways that keep dying are spaced like this.

@@ -22,6 +22,10 @@ type Report struct {
 type Run struct {
 	At   time.Time
 	Exit int
+
+	// Facts are what failed or waits for a person, a line each. One that the run
+	// before did not have is news.
+	Facts []string
 }
 
 // An OfferStatus is how one offer stands. Tombstones are offers that are not

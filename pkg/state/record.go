@@ -40,7 +40,7 @@ func (t *Tx) Record(f Facts) error {
 	if f.BootID != "" {
 		rec.BootID = f.BootID
 	}
-	if f.Converge != (plan.Run{}) {
+	if !f.Converge.At.IsZero() {
 		rec.LastConverge = converged(f.Converge)
 	}
 	for _, id := range f.Gone {

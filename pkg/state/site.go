@@ -174,8 +174,9 @@ type Cluster struct {
 
 // A converged is a plan.Run as it is written down.
 type converged struct {
-	At   time.Time `json:"time"`
-	Exit int       `json:"exit"`
+	At    time.Time `json:"time"`
+	Exit  int       `json:"exit"`
+	Facts []string  `json:"facts,omitempty"`
 }
 
 // A record is the content of site.json.

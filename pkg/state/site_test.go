@@ -151,7 +151,7 @@ func TestMemoryGivesBackWhatWasWritten(t *testing.T) {
 	marks := offer.Marks{Drains: []offer.Drain{{Key: set.Offers[0].Key(), Origin: offer.FromCommand, By: "op", At: now, Grace: time.Hour}}}
 	number, err := tx.Accept(plan.Accepted{Number: 77, By: "op", At: now, Set: set})
 	must(t, err, tx.SetMarks(marks), tx.Record(state.Facts{
-		Holder: "h1", BootID: "boot-1", Converge: plan.Run{At: now, Exit: 2},
+		Holder: "h1", BootID: "boot-1", Converge: plan.Run{At: now, Exit: 2, Facts: []string{"a", "b"}},
 		Cluster: state.Cluster{UID: "u", Kubeconfig: "/k", Context: "c", Serial: 9},
 		Made:    map[resource.ID]string{service: "uid-1", space: "uid-2", sold: "uid-3"},
 	}), tx.Record(state.Facts{Gone: []resource.ID{sold}}), tx.Close())
@@ -168,7 +168,7 @@ func TestMemoryGivesBackWhatWasWritten(t *testing.T) {
 	}
 	run, err := s.LastConverge()
 	must(t, err)
-	if diff := cmp.Diff(plan.Run{At: now, Exit: 2}, run); diff != "" {
+	if diff := cmp.Diff(plan.Run{At: now, Exit: 2, Facts: []string{"a", "b"}}, run); diff != "" {
 		t.Errorf("last converge (-want +got):\n%s", diff)
 	}
 	sites, err := state.Sites(dir)
