@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/urfave/cli/v2"
 
 	"github.com/obolctl/obolctl/pkg/gateway"
@@ -19,32 +22,91 @@ import (
 func gatewayCommand(p process) *cli.Command {
 	serve := &cli.Command{
 		Name: "serve", Usage: "run the gateway of one offer",
-		Description: "Gateways are started by apply and converge; this is what they start.\n\n" +
+		Description: "Gateways are started by apply and converge, and by systemd; this is what they start.\n\n" +
+			"Under a service manager it says when it answers and when it stops, satisfies the watchdog while it\n" +
+			"answers, and keeps its listeners in the descriptor store: nobody is refused while it restarts.\n\n" +
 			"Exit codes: 0 told to stop; 1 it cannot run; 78 it is under a tombstone, or another holder has its offer.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "config", Usage: "the configuration `FILE` that apply wrote; must be said"},
+			&cli.StringFlag{Name: "config", Usage: "the configuration `FILE` that apply wrote"},
+			&cli.StringFlag{Name: "unit", Usage: "the gateway below the state folder that `SITE:NAMESPACE:NAME` means; it logs to the journal too"},
 			&cli.IntFlag{Name: "ready-fd", Value: -1, Hidden: true, Usage: "descriptor that is told when the gateway answers"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.String("config") == "" || c.Args().Present() {
-				return misuse("say the configuration, and nothing else: --config FILE")
+			config, unit := c.String("config"), c.String("unit")
+			if (config == "") == (unit == "") || c.Args().Present() {
+				return misuse("say which gateway, and nothing else: --config FILE or --unit SITE:NAMESPACE:NAME")
 			}
-			return serveGateway(c, p)
+			if unit == "" {
+				return serveGateway(c, p, gateway.Options{Config: config, Log: p.stderr})
+			}
+			return serveUnit(c, p, unit)
 		},
 	}
 	return &cli.Command{Name: "gateway", Usage: "the gateway itself", Subcommands: []*cli.Command{serve}}
 }
 
-func serveGateway(c *cli.Context, p process) error {
-	o := gateway.Options{Config: c.String("config"), Version: version, Log: p.stderr, LookupEnv: p.lookupEnv}
-	if fd := c.Int("ready-fd"); fd >= 0 {
-		pipe := os.NewFile(uintptr(fd), "ready")
-		if pipe == nil {
-			return misuse("--ready-fd %d is no open descriptor", fd)
+// serveUnit serves the gateway that a unit is for. What ends it is in the
+// journal too.
+func serveUnit(c *cli.Context, p process, unit string) error {
+	config, err := unitConfig(optionsOf(c, p).stateDir, unit)
+	if err != nil {
+		return err
+	}
+	file, log, err := unitLog(config)
+	if err != nil {
+		return err
+	}
+	if err = serveGateway(c, p, gateway.Options{Config: config, Log: file, Journal: log}); err != nil {
+		log.failed(err)
+	}
+	return err
+}
+
+// unitConfig finds the configuration of a gateway by the instance of its unit.
+func unitConfig(stateDir, unit string) (string, error) {
+	names := strings.Split(unit, ":")
+	if len(names) != 3 {
+		return "", misuse("%q is not SITE:NAMESPACE:NAME", unit)
+	}
+	for _, name := range names {
+		if err := offer.CheckName(name); err != nil {
+			return "", misuse("%q is not SITE:NAMESPACE:NAME: %v", unit, err)
 		}
-		o.Ready = func() {
+	}
+	return filepath.Abs(filepath.Join(stateDir, names[0], "gateways", names[1]+"."+names[2], resource.ConfigFile))
+}
+
+func serveGateway(c *cli.Context, p process, o gateway.Options) error {
+	readyFD := c.Int("ready-fd")
+	var ready []func()
+	if readyFD >= 0 {
+		pipe := os.NewFile(uintptr(readyFD), "ready")
+		if pipe == nil {
+			return misuse("--ready-fd %d is no open descriptor", readyFD)
+		}
+		ready = append(ready, func() {
 			_, _ = pipe.WriteString("READY\n") // who started us may be gone, and is not needed
 			_ = pipe.Close()
+		})
+	}
+	m, supervised, err := managerOf(p)
+	if err != nil {
+		return err
+	}
+	if supervised {
+		if err := m.supervised(&o); err != nil {
+			return err
+		}
+		ready = append(ready, func() { _ = m.tell(daemon.SdNotifyReady) }) // what it is not told of, it ends
+		defer context.AfterFunc(c.Context, func() { _ = m.tell(daemon.SdNotifyStopping) })()
+	}
+	if o.Inherited, err = inherited(p, readyFD); err != nil {
+		return err
+	}
+	o.Version, o.LookupEnv = version, p.lookupEnv
+	o.Ready = func() {
+		for _, say := range ready {
+			say()
 		}
 	}
 	return gateway.Serve(c.Context, o)

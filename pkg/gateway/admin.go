@@ -21,7 +21,7 @@ import (
 // replaced: the lock is ours, so nobody answers at it. Handlers work under ctx,
 // since a reload outlives the request that asked for it.
 func (s *server) listenAdmin(ctx context.Context) (*http.Server, error) {
-	name := fmt.Sprintf("/proc/self/fd/%d/%s", s.dir.Fd(), resource.SocketFile)
+	name := s.near(resource.SocketFile)
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot replace the admin socket: %v", err)
 	}

@@ -52,6 +52,9 @@ type Options struct {
 	// is kept from growing: at 10 MB it becomes gateway.log.1.
 	Log io.Writer
 
+	// Journal gets the same lines, each by one call of Write; nil: nothing does.
+	Journal io.Writer
+
 	// Inherited are listeners that an earlier process bound. Those at addresses
 	// that the configuration wants are served, as if they had been bound here; the
 	// others are closed. All of them are closed when Serve returns.
@@ -60,6 +63,8 @@ type Options struct {
 
 	LookupEnv func(string) (string, bool) // for secrets that name a variable; nil: none is set
 	Ready     func()                      // called once, when the gateway answers; may be nil
+	Watchdog  time.Duration               // how often Alive is called; 0: never
+	Alive     func()                      // called only while the gateway answers at its own admin socket
 	Grace     time.Duration               // 0: defaultGrace
 	Stall     time.Duration               // 0: defaultStall
 }
@@ -140,6 +145,7 @@ func Serve(ctx context.Context, o Options) (err error) {
 	if o.Ready != nil {
 		o.Ready()
 	}
+	defer s.attest(context.WithoutCancel(ctx))()
 	select {
 	case <-ctx.Done():
 	case err = <-s.failed:
@@ -171,7 +177,11 @@ func open(o Options) (*server, error) {
 		unanswered: unanswered{all: map[net.Conn]bool{}},
 	}
 	s.metrics.MustRegister(collector{s})
-	s.log = slog.New(slog.NewJSONHandler(bounded(o.Log, filepath.Join(path, resource.LogFile)), nil))
+	out := bounded(o.Log, filepath.Join(path, resource.LogFile))
+	if o.Journal != nil {
+		out = io.MultiWriter(o.Journal, out)
+	}
+	s.log = slog.New(slog.NewJSONHandler(out, nil))
 	s.public = &http.Server{
 		Handler:           s,
 		Protocols:         protocols(),

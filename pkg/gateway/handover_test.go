@@ -304,6 +304,9 @@ func TestStore(t *testing.T) {
 	if got := s.identity(t).Listen; !slices.Contains(got, wildcard) || !slices.Contains(got, added.String()) {
 		t.Errorf("the next one listens at %v", got)
 	}
+	if text := s.log.String(); strings.Contains(text, "not wanted") {
+		t.Errorf("it did not take what was handed to it:\n%s", text)
+	}
 }
 
 // TestStoreThatFails costs no sale.
