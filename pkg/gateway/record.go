@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -60,7 +61,7 @@ func (s *server) enter() error {
 		return err
 	}
 	id.Version = s.Version
-	s.record = resource.Record{Identity: id}
+	s.record = resource.Record{Identity: id, Unit: ownUnit()}
 	var last resource.Record
 	var ended resource.Ending
 	if readJSON(filepath.Join(s.path, resource.RecordFile), &last) != nil || last.BootID != id.BootID {
@@ -124,6 +125,22 @@ func identify() (resource.Identity, error) {
 		Instance: rand.Text(), BootID: strings.TrimSpace(string(boot)), PID: os.Getpid(), StartTicks: ticks,
 		ExeDevice: exe.Dev, ExeInode: exe.Ino, Started: time.Now().UTC(),
 	}, nil
+}
+
+// ownUnit names the unit of systemd that this process runs in as a gateway; empty
+// when it is detached, whichever unit the one who started it is in.
+func ownUnit() string {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(groups)) {
+		unit := path.Base(strings.TrimSpace(line))
+		if strings.HasPrefix(unit, "obolctl-gateway@") {
+			return unit
+		}
+	}
+	return ""
 }
 
 // startTicks is field 22 of /proc/self/stat. The second field is the name in

@@ -50,17 +50,14 @@ func (d *detached) launch(ctx context.Context, want resource.Spec) error {
 		return fmt.Errorf("cannot open the gateway's log: %v", err)
 	}
 	defer func() { _ = log.Close() }() // written by the gateway alone
-	info, err := log.Stat()
-	if err != nil {
-		return fmt.Errorf("cannot open the gateway's log: %v", err)
-	}
+	logged := logSize(dir)
 	c, pipe, err := d.spawn(*want.Gateway, dir, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = pipe.Close() }() // read only: nothing can be lost
 	if err := c.ready(ctx, pipe, d.Ready); err != nil {
-		return fmt.Errorf("%w%s", err, tail(dir, info.Size()))
+		return fmt.Errorf("%w%s", err, tail(dir, logged))
 	}
 	return nil
 }
@@ -241,3 +238,5 @@ func (d *detached) end(ctx context.Context, _ resource.ID, old resource.Running)
 	}
 	return fmt.Errorf("process %d does not end, not even when killed", id.PID)
 }
+
+func (d *detached) forget(context.Context, resource.ID) error { return nil }

@@ -165,8 +165,11 @@ type handle struct{ fd *os.File }
 var errGone = errors.New("the process is gone")
 
 // grab opens the process of an identity. It fails with errGone when that has
-// ended, whoever has its PID now.
+// ended, whoever has its PID now, and for nobody.
 func grab(id resource.Identity) (*handle, error) {
+	if id.PID == 0 {
+		return nil, errGone
+	}
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	if err != nil {
 		if gone(err) {

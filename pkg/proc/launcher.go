@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,6 +30,34 @@ type launcher interface {
 	// end stops the process of a gateway, requests in flight finished. One that
 	// has ended is left alone, whoever has its PID now.
 	end(ctx context.Context, id resource.ID, old resource.Running) error
+
+	// forget removes what is kept of a gateway that does not run any more, but
+	// for its files.
+	forget(ctx context.Context, id resource.ID) error
+}
+
+// Who keeps a gateway.
+const (
+	supervisorDetached = "detached"
+	supervisorSystemd  = "systemd"
+)
+
+// supervisor tells who keeps the process of a gateway: the kernel knows which
+// unit it is in.
+func (c *Config) supervisor(id resource.ID, pid int) string {
+	groups, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err == nil && bytes.Contains(groups, []byte("/"+c.unit(id)+"\n")) {
+		return supervisorSystemd
+	}
+	return supervisorDetached
+}
+
+// supervises tells who would keep a gateway that does not run.
+func (c *Config) supervises() string {
+	if c.Units.Manager != nil {
+		return supervisorSystemd
+	}
+	return supervisorDetached
 }
 
 // prepare writes what a gateway is started from, once nobody is in the way at the
@@ -57,6 +86,15 @@ func (c *Config) grace(old resource.Running) time.Duration {
 		return min(c.Grace, hungGrace)
 	}
 	return c.Grace
+}
+
+// logSize is how much a gateway has logged, in bytes; 0 when nobody can say.
+func logSize(dir string) int64 {
+	info, err := os.Stat(filepath.Join(dir, resource.LogFile))
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // tail gives the last lines that were logged since the log had a size, indented

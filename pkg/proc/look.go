@@ -18,9 +18,6 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-// supervisor is what keeps these gateways.
-const supervisor = "detached"
-
 // lookers is how many gateways are looked at at once.
 const lookers = 64
 
@@ -39,6 +36,8 @@ type glance struct {
 	s         *Supervisor
 	boot      string
 	strays    func() (map[string]resource.Identity, error) // found when first asked for
+	units     map[resource.ID]unit                         // that systemd knows of
+	unitsErr  error                                        // why nobody knows what systemd does
 	now       time.Time
 	mu        sync.Mutex
 	seen      map[resource.ID]resource.Sighting
@@ -58,6 +57,9 @@ func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (res
 	g.boot, err = bootID()
 	if err == nil && all {
 		here, err = s.kept()
+	}
+	if err == nil && s.units != nil {
+		g.units, g.unitsErr = s.units.survey(ctx, slices.Concat(ids, here), all)
 	}
 	if err == nil && all {
 		host.Strays = g.lost()
@@ -153,8 +155,13 @@ func (g *glance) lost() []resource.ID {
 			out = append(out, id)
 		}
 	}
+	for id, unit := range g.units {
+		if unit.busy() && removed(filepath.Join(g.s.folder(id), resource.ConfigFile)) {
+			out = append(out, id)
+		}
+	}
 	slices.SortFunc(out, resource.ID.Compare)
-	return out
+	return slices.Compact(out)
 }
 
 // removed reports whether a gateway's configuration, or its folder, is gone.
@@ -185,22 +192,29 @@ func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
 		return resource.Sighting{Why: err.Error()}
 	}
 	dir := g.s.folder(id)
-	seen := g.process(ctx, dir)
+	seen := g.process(ctx, id)
 	if seen.Presence == resource.Unknown {
 		return seen
 	}
 	if seen.Gateway == nil && !removed(dir) { // a start or a removal was cut short, or its record was lost
-		seen.Gateway = &resource.Running{State: resource.GatewayStopped, Supervisor: supervisor}
+		seen.Gateway = &resource.Running{State: resource.GatewayStopped, Supervisor: g.s.supervises()}
+	}
+	if seen.Gateway == nil {
+		return seen
+	}
+	if g.units[id].load == "masked" {
+		seen.Gateway.Held = resource.HeldMasked
 	}
 	var cfg resource.Gateway
-	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil && seen.Gateway != nil {
+	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil {
 		seen.Gateway.Config = &cfg
 	}
 	return seen
 }
 
 // process looks at the process of a gateway.
-func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
+func (g *glance) process(ctx context.Context, id resource.ID) resource.Sighting {
+	dir := g.s.folder(id)
 	record, err := readRecord(dir)
 	if err != nil {
 		return resource.Sighting{Why: fmt.Sprintf("cannot read the gateway's record: %v", err)}
@@ -211,7 +225,7 @@ func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
 			return resource.Sighting{Why: err.Error()}
 		}
 		if lives {
-			seen := g.present(ctx, dir, *record)
+			seen := g.present(ctx, id, *record)
 			if seen.Gateway == nil || seen.Gateway.Answering {
 				return seen
 			}
@@ -220,19 +234,26 @@ func (g *glance) process(ctx context.Context, dir string) resource.Sighting {
 			}
 		}
 	}
+	if g.unitsErr != nil {
+		return resource.Sighting{Why: g.unitsErr.Error()}
+	}
+	if g.units[id].busy() {
+		return g.busy(ctx, id, record)
+	}
 	strays, err := g.strays()
 	if err != nil {
 		return resource.Sighting{Why: err.Error()}
 	}
 	if stray, ok := strays[filepath.Join(dir, resource.ConfigFile)]; ok {
-		return g.stray(ctx, dir, stray)
+		return g.stray(ctx, id, stray)
 	}
-	return g.absent(dir, record)
+	return g.absent(ctx, id, record)
 }
 
 // present tells of a gateway whose process is the one of its record.
-func (g *glance) present(ctx context.Context, dir string, record resource.Record) resource.Sighting {
-	r := &resource.Running{Supervisor: supervisor, Identity: record.Identity, Record: &record.Identity, Restarts: record.Restarts, State: resource.GatewayUnknown}
+func (g *glance) present(ctx context.Context, id resource.ID, record resource.Record) resource.Sighting {
+	dir := g.s.folder(id)
+	r := &resource.Running{Supervisor: g.s.supervisor(id, record.PID), Identity: record.Identity, Record: &record.Identity, Restarts: record.Restarts, State: resource.GatewayUnknown}
 	if ending := readEnding(dir); ending != nil && ending.Instance != record.Instance {
 		r.Last = &ending.Exit
 	}
@@ -255,8 +276,9 @@ func (g *glance) present(ctx context.Context, dir string, record resource.Record
 
 // stray tells of a process that runs as this gateway and whose record is not
 // written yet, or lost. What it says of itself counts when the kernel agrees.
-func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) resource.Sighting {
-	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayStarting, Identity: id, HealthReason: "it is starting"}
+func (g *glance) stray(ctx context.Context, id resource.ID, who resource.Identity) resource.Sighting {
+	dir := g.s.folder(id)
+	r := &resource.Running{Supervisor: g.s.supervisor(id, who.PID), State: resource.GatewayStarting, Identity: who, HealthReason: "it is starting"}
 	if removed(filepath.Join(dir, resource.ConfigFile)) { // it can neither be asked nor told anything
 		r.State, r.HealthReason = resource.GatewayUnknown, "its folder was removed"
 		return resource.Sighting{Presence: resource.Present, Gateway: r}
@@ -265,7 +287,7 @@ func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) re
 	if ctx.Err() != nil {
 		return resource.Sighting{Why: ctx.Err().Error()}
 	}
-	if err == nil && same(a.Identity, id) {
+	if err == nil && same(a.Identity, who) {
 		r.State, r.Answering, r.Identity, r.Restarts = a.State, true, a.Identity, a.Restarts
 		r.Healthy, r.HealthReason, r.HealthSince, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.HealthSince, a.PathSeen, a.Listen
 	}
@@ -273,17 +295,23 @@ func (g *glance) stray(ctx context.Context, dir string, id resource.Identity) re
 }
 
 // absent tells what is left of a gateway that does not run.
-func (g *glance) absent(dir string, record *resource.Record) resource.Sighting {
+func (g *glance) absent(ctx context.Context, id resource.ID, record *resource.Record) resource.Sighting {
 	gone := resource.Sighting{Presence: resource.Absent}
-	if record == nil { // it never came to writing one
-		if ending := readEnding(dir); ending != nil {
-			gone.Gateway = &resource.Running{Supervisor: supervisor, State: resource.GatewayFailed, Last: &ending.Exit}
-		}
+	ending := readEnding(g.s.folder(id))
+	if record == nil && ending == nil { // it never came to writing one
 		return gone
 	}
-	r := &resource.Running{Supervisor: supervisor, State: resource.GatewayFailed, Record: &record.Identity, Restarts: record.Restarts}
-	if ending := readEnding(dir); ending != nil && ending.Instance == record.Instance {
+	r := &resource.Running{Supervisor: g.s.supervises(), State: resource.GatewayFailed}
+	gone.Gateway = r
+	if record == nil {
 		r.Last = &ending.Exit
+		return gone
+	}
+	r.Record, r.Restarts = &record.Identity, record.Restarts
+	if ending != nil && (ending.Instance == record.Instance || ending.Instance == "") {
+		r.Last = &ending.Exit
+	} else if g.units[id].active == "failed" {
+		r.Last = g.lastOf(ctx, id)
 	}
 	switch {
 	case record.BootID != g.boot, r.Last != nil && r.Last.Signal == "" && (r.Last.Code == 0 || r.Last.Code == exitMustNotRun):
@@ -291,7 +319,9 @@ func (g *glance) absent(dir string, record *resource.Record) resource.Sighting {
 	case record.Restarts >= loopRestarts:
 		r.State = resource.GatewayCrashLooping
 	}
-	gone.Gateway = r
+	if g.stopped(ctx, id, record, ending) {
+		r.Held = resource.HeldStopped
+	}
 	return gone
 }
 

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/obolctl/obolctl/pkg/gateway"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/proc"
@@ -27,45 +30,64 @@ import (
 // one, or one that misbehaves.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && (os.Args[1] == "gateway" || os.Args[1] == "misbehave" || os.Args[1] == "put") {
-		syscall.Exit(play(os.Args[1], os.Args[2], os.Args[3:])) // without the second that the race detector takes to exit
+		args := os.Args[1:]
+		if args[2] == "--unit" {
+			args = unitArgs(args[3])
+		}
+		syscall.Exit(play(args[0], args[1], args[2:])) // without the second that the race detector takes to exit
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	forgetUnits()
+	os.Exit(code)
 }
 
 // play is the main function of what the tests start.
 func play(as, how string, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	detached := len(args) > 3 // and told where to say that it is ready
 	switch as + " " + how {
 	case "gateway serve", "gateway slow":
 		if how == "slow" {
 			time.Sleep(500 * time.Millisecond)
 		}
-		return serve(ctx, args[1], args[3])
+		return serve(ctx, args[1], args[2:])
 	case "misbehave exits":
 		fmt.Fprintln(os.Stderr, "first line\nflag provided but not defined: -facilitator")
 		return 3
 	case "misbehave silent":
 		time.Sleep(time.Hour)
 	case "misbehave shut": // tells nothing, and says so
-		syscall.Close(3)
+		if detached {
+			syscall.Close(3)
+		}
 		time.Sleep(time.Hour)
 	case "misbehave lies":
-		fmt.Fprintln(os.NewFile(3, "ready"), "ALMOST")
+		if detached {
+			fmt.Fprintln(os.NewFile(3, "ready"), "ALMOST")
+		} else if _, err := daemon.SdNotify(false, "STATUS=almost"); err != nil {
+			return 1
+		}
 		time.Sleep(time.Hour)
 	case "misbehave stubborn":
 		signal.Ignore(syscall.SIGTERM)
-		return serve(context.Background(), args[1], args[3])
+		return serve(context.Background(), args[1], args[2:])
 	case "misbehave forks": // its child holds the pipe and the log open
 		child := exec.Command("sleep", "300")
-		child.Stdout, child.Stderr, child.ExtraFiles = os.Stdout, os.Stderr, []*os.File{os.NewFile(3, "ready")}
+		child.Stdout, child.Stderr = os.Stdout, os.Stderr
+		if detached {
+			child.ExtraFiles = []*os.File{os.NewFile(3, "ready")}
+		}
 		if err := child.Start(); err != nil {
 			return 1
 		}
 		fmt.Fprintf(os.Stderr, "grandchild %d\n", child.Process.Pid)
 		return 4
 	case "put once": // a supervisor that tests kill
-		s, err := proc.New(proc.Config{Dir: args[0], Exe: os.Args[0], Args: real, Version: "1", Holder: "us"})
+		if stateDir = os.Getenv("OBOLCTL_STATE_DIR"); stateDir != "" {
+			manager, _ = proc.Choose(ctx, unitDir())
+		}
+		s, err := proc.New(proc.Config{Dir: args[0], Exe: os.Args[0], Args: real, Version: "1", Holder: "us", Units: unitsFor(args[0])})
 		if err == nil {
 			_, err = s.Put(ctx, spec(args[1]), resource.Terms{})
 		}
@@ -77,19 +99,29 @@ func play(as, how string, args []string) int {
 	return 0
 }
 
-func serve(ctx context.Context, config, ready string) int {
-	err := gateway.Serve(ctx, gateway.Options{
-		Config: config, Version: "1", Log: os.Stderr, LookupEnv: os.LookupEnv,
-		Ready: func() {
-			fd, err := strconv.Atoi(ready)
-			if err != nil {
-				panic(err)
-			}
+// serve runs a real gateway. A detached one is told where to say that it is
+// ready.
+func serve(ctx context.Context, config string, readyFD []string) int {
+	o := gateway.Options{Config: config, Version: "1", Log: os.Stderr, LookupEnv: os.LookupEnv}
+	o.Ready = func() { _, _ = daemon.SdNotify(true, daemon.SdNotifyReady) }
+	if len(readyFD) > 1 {
+		fd, err := strconv.Atoi(readyFD[1])
+		if err != nil {
+			panic(err)
+		}
+		o.Ready = func() {
 			pipe := os.NewFile(uintptr(fd), "ready")
 			fmt.Fprint(pipe, "READY\n")
 			pipe.Close()
-		},
-	})
+		}
+		if err := os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())); err != nil {
+			panic(err)
+		}
+	}
+	var err error
+	if o.Inherited, err = activation.Listeners(); err == nil {
+		err = gateway.Serve(ctx, o)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -99,39 +131,55 @@ func serve(ctx context.Context, config, ready string) int {
 
 var real = []string{"gateway", "serve"}
 
-// here is a folder for gateways that ends with none running.
+// A place makes folders for gateways; what runs there ends with the test.
+type place func(t testing.TB) (dir string)
+
+// each runs a test under each supervisor.
+func each(t *testing.T, test func(t *testing.T, here place)) {
+	for name, here := range map[string]place{"detached": here, "systemd": inUnits} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, here)
+		})
+	}
+}
+
+// here is a folder for detached gateways.
 func here(t testing.TB) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "home", "gateways")
-	t.Cleanup(func() {
-		s := supervisor(t, dir, nil)
-		_, seen := s.Look(context.Background(), nil)
-		for id, there := range seen {
-			if there.Presence != resource.Present {
-				continue
-			}
+	t.Cleanup(func() { clean(t, dir) })
+	return dir
+}
+
+// clean ends what runs in a folder.
+func clean(t testing.TB, dir string) {
+	s := supervisor(t, dir, nil)
+	_, seen := s.Look(context.Background(), nil)
+	for id, there := range seen {
+		if there.Presence == resource.Present {
 			if err := s.Stop(context.Background(), id, resource.Terms{UID: there.Gateway.Identity.Instance}); err != nil {
 				t.Errorf("cannot clean up: %v", err)
 			}
 		}
-		if left := running(t, dir); len(left) > 0 {
-			t.Errorf("still running: %v", left)
+	}
+	if left := running(t, dir); len(left) > 0 {
+		t.Errorf("still running: %v", left)
+	}
+	if all, ok := supervisors.Load(dir); ok { // they may be writing how their children ended
+		for _, s := range *all.(*[]*proc.Supervisor) {
+			eventually(t, "all children are reaped", func() bool { return s.Children() == 0 })
 		}
-		if all, ok := supervisors.Load(dir); ok { // they may be writing how their children ended
-			for _, s := range *all.(*[]*proc.Supervisor) {
-				eventually(t, "all children are reaped", func() bool { return s.Children() == 0 })
-			}
-		}
-	})
-	return dir
+	}
 }
 
 // supervisor makes one that has forgotten all that others did.
 func supervisor(t testing.TB, dir string, change func(*proc.Config)) *proc.Supervisor {
 	t.Helper()
-	c := proc.Config{Dir: dir, Exe: os.Args[0], Args: real, Version: "1", Holder: "us", Environ: os.Environ(), Grace: 10 * time.Second}
+	c := proc.Config{Dir: dir, Exe: os.Args[0], Args: real, Version: "1", Holder: "us", Environ: os.Environ(), Grace: 10 * time.Second, Units: unitsFor(dir)}
 	if change != nil {
 		change(&c)
+		playAs(t, c)
 	}
 	s, err := proc.New(c)
 	if err != nil {
@@ -204,7 +252,14 @@ func running(t testing.TB, dir string) []string {
 	for _, e := range entries {
 		line, err := os.ReadFile("/proc/" + e.Name() + "/cmdline")
 		argv := strings.Split(string(line), "\x00")
-		if err == nil && len(argv) > 4 && (argv[1] == "gateway" || argv[1] == "misbehave") && strings.HasPrefix(argv[4], dir+"/") {
+		if err != nil || len(argv) < 5 || argv[1] != "gateway" && argv[1] != "misbehave" {
+			continue
+		}
+		config := argv[4]
+		if argv[3] == "--unit" {
+			config = configOf(argv[4])
+		}
+		if strings.HasPrefix(config, dir+"/") {
 			out = append(out, e.Name())
 		}
 	}

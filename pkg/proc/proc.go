@@ -40,6 +40,7 @@ type Config struct {
 	Version string   // of Exe
 	Holder  string   // who we are, as Holder gives it
 	Environ []string // of which a gateway gets PATH, HOME, XDG_* and what its secrets name
+	Units   Units
 
 	Grace time.Duration // from SIGTERM to SIGKILL; 0: 35 s
 	Ready time.Duration // from a start until the gateway must answer; 0: 10 s
@@ -51,6 +52,7 @@ type Supervisor struct {
 	Config
 	launcher
 	detached *detached
+	units    *units       // nil: gateways are detached processes
 	watching atomic.Int64 // processes whose end Watch waits for
 }
 
@@ -70,6 +72,10 @@ func New(c Config) (*Supervisor, error) {
 	s := &Supervisor{Config: c}
 	s.detached = &detached{Config: &s.Config, children: map[int]*child{}}
 	s.launcher = s.detached
+	if c.Units.Manager != nil {
+		s.units = &units{Config: &s.Config, detached: s.detached}
+		s.launcher = s.units
+	}
 	return s, nil
 }
 
@@ -284,6 +290,9 @@ func (s *Supervisor) Stop(ctx context.Context, id resource.ID, terms resource.Te
 // Delete implements [apply.Maker]: it stops the gateway and removes its files.
 func (s *Supervisor) Delete(ctx context.Context, id resource.ID, terms resource.Terms) error {
 	if err := s.Stop(ctx, id, terms); err != nil {
+		return err
+	}
+	if err := s.forget(ctx, id); err != nil {
 		return err
 	}
 	return s.clear(s.folder(id))

@@ -23,7 +23,8 @@ const SalesFolder = "../../sales"
 // A Record is what a gateway leaves about itself, so that it is found again.
 type Record struct {
 	Identity
-	Restarts int `json:"restarts,omitempty"` // processes before this one that ended without being asked to, since the last that was asked or a reboot
+	Unit     string `json:"unit,omitempty"`     // of systemd that it runs in; empty: it is detached
+	Restarts int    `json:"restarts,omitempty"` // processes before this one that ended without being asked to, since the last that was asked or a reboot
 }
 
 // An Ending is how the process of one instance ended.
