@@ -67,7 +67,7 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 		}
 		w := &workspace{process: p, options: optionsOf(c, p), want: &f.Want}
 		r.file, r.policy, r.consent = &f, f.Policy, f.Consent
-		return w, w.open(f.Plan.Site)
+		return w, w.open(c.Context, f.Plan.Site)
 	case c.IsSet("accepted"):
 		w, err := openSite(c, p)
 		if err != nil {

@@ -59,7 +59,7 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 			name = w.declaredSite()
 		}
 	}
-	return w, w.open(name)
+	return w, w.open(c.Context, name)
 }
 
 // declaredSite is the site that the offers file names, if there is one that
@@ -75,7 +75,7 @@ func (w *workspace) declaredSite() string {
 }
 
 // open opens the memory of a site, and the hands on the host.
-func (w *workspace) open(site string) error {
+func (w *workspace) open(ctx context.Context, site string) error {
 	err := offer.CheckName(site)
 	if err != nil {
 		return misuse("a site names a folder, units and labels: %v", err)
@@ -96,7 +96,7 @@ func (w *workspace) open(site string) error {
 	}
 	w.host, err = proc.New(proc.Config{
 		Dir: filepath.Join(w.site.Dir(), "gateways"), Exe: exe, Args: []string{"gateway", "serve"},
-		Version: version, Holder: w.holder, Environ: w.environ,
+		Version: version, Holder: w.holder, Environ: w.environ, Units: w.units(ctx),
 	})
 	return err
 }
@@ -113,7 +113,7 @@ func openFile(ctx context.Context, c *cli.Context, p process) (*workspace, error
 	if site == "" {
 		site = "default"
 	}
-	if err := w.open(site); err != nil {
+	if err := w.open(ctx, site); err != nil {
 		return nil, err
 	}
 	if diags.HasErrors() { // a rule newer than an accepted offer only warns of it
