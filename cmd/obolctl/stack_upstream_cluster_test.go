@@ -3,12 +3,13 @@
 package main_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
 
-// TestStackSeesThroughTheController loses what is behind a Service: nobody
-// touches its offers, so the controller goes on listing them as Ready. obolctl
+// TestStackSeesThroughTheController loses what is behind a Service, and scales a
+// demo to nothing: nobody touches their offers, so the controller goes on listing them as Ready. obolctl
 // sees that buyers get nothing, says so in all that only reads, and has the
 // controller look, once; and when the Service answers again, all sell again.
 func TestStackSeesThroughTheController(t *testing.T) {
@@ -17,19 +18,24 @@ func TestStackSeesThroughTheController(t *testing.T) {
 	s.cluster.Upstream(t, s.ns, "weather", 8080)
 	s.cluster.Upstream(t, s.ns, "other", 8080)
 	other := strings.Replace(s.weather("calm", "0.01"), `"weather"`, `"other"`, 1)
-	s.declare(s.weather("a", "0.01"), s.weather("b", "0.01"), other)
+	demo := fmt.Sprintf("demo \"hello\" {\n  namespace = %q\n  price     = { per_request = \"0.01\" }\n}\n", s.ns)
+	s.declare(s.weather("a", "0.01"), s.weather("b", "0.01"), other, demo)
 	s.must(0, "apply", "--auto-approve")
-	s.untilListed("a", "b", "calm")
+	s.untilListed("a", "b", "calm", "hello")
 	if got := s.converge(0).summary(t); got.Writes != 0 {
 		t.Errorf("nothing was lost, and converge makes %d writes", got.Writes)
 	}
 
 	// Nothing but a look at the Service can tell.
 	s.cluster.StopUpstream(t, s.ns, "weather", 8080)
+	s.scales("hello", 0)
 	gone := "Service " + s.ns + "/weather has no ready endpoint"
 	began := s.cluster.Mark(t)
 	contains(t, s.must(0, "status").stdout, "upstream down")
 	contains(t, s.must(0, "status", "http.a").stdout, "upstream ✗ broken "+gone, "next: kubectl describe service -n "+s.ns+" weather")
+	until(t, func() bool {
+		return strings.Contains(s.must(0, "status", "demo.hello").stdout, "Service "+s.ns+"/hello has no ready endpoint")
+	})
 	contains(t, s.must(0, "status", "http.calm").stdout, "upstream ✓ ok")
 	s.must(3, "status", "--check", "--read-only")
 	contains(t, s.must(0, "plan", "--read-only").stdout, gone+": nothing answers for http.a, http.b")
@@ -39,13 +45,13 @@ func TestStackSeesThroughTheController(t *testing.T) {
 			t.Errorf("what only reads sent %s %s", r.Verb, r.URI)
 		}
 	}
-	same(t, "listed, since nobody touched them", s.names(), "a", "b", "calm")
+	same(t, "listed, since nobody touched them", s.names(), "a", "b", "calm", "hello")
 
-	r := s.must(0, "converge")
+	r := s.must(2, "converge") // whether the demo stays scaled is for a person to say
 	contains(t, r.stderr, "http.a: "+gone+", and UpstreamHealthy is True: the controller was asked to look again")
 	s.untilListed("calm")
 	for range 2 {
-		if got := s.converge(0).summary(t); got.Writes != 0 {
+		if got := s.converge(2).summary(t); got.Writes != 0 {
 			t.Errorf("the controller has looked, and converge makes %d writes", got.Writes)
 		}
 	}
@@ -56,8 +62,9 @@ func TestStackSeesThroughTheController(t *testing.T) {
 
 	// The controller itself looks at what is not Ready.
 	s.cluster.Upstream(t, s.ns, "weather", 8080)
+	s.scales("hello", 1)
 	s.must(0, "apply", "--auto-approve")
-	s.untilListed("a", "b", "calm")
+	s.untilListed("a", "b", "calm", "hello")
 	s.must(0, "status", "--check")
 	s.pays("a")
 	if got := s.converge(0).summary(t); got.Writes != 0 {
@@ -70,6 +77,12 @@ func TestStackSeesThroughTheController(t *testing.T) {
 		return strings.Contains(s.must(0, "status", "http.b").stdout, "there is no Service "+s.ns+"/weather")
 	})
 	r = s.must(2, "apply", "--auto-approve", "--wait", "2s")
-	contains(t, r.stdout, "Selling 1 offer: http.calm", "! Not selling yet: http.a", "http.b")
-	s.untilListed("calm")
+	contains(t, r.stdout, "Selling 2 offers", "! Not selling yet: http.a", "http.b")
+	s.untilListed("calm", "hello")
+}
+
+// scales has somebody change how many pods a demo has.
+func (s *market) scales(name string, replicas int64) {
+	s.t.Helper()
+	s.stranger("kubectl").patch(deployments, s.ns, name, map[string]any{"spec": map[string]any{"replicas": replicas}})
 }

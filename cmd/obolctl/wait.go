@@ -132,9 +132,9 @@ func rest(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
-// look sees the offers by one LIST, what answers for them, and their gateways; the first time after a
-// run that changed something, where the cluster has these, too. It reports
-// whether it came to its end.
+// look sees the offers by one LIST, the Services that answer for them by two, and
+// their gateways; the first time after a run that changed something, where the
+// cluster has these, too. It reports whether it came to its end.
 func (v *vigil) look(ctx context.Context) bool {
 	v.in.Now = time.Now()
 	if v.fresh {

@@ -44,7 +44,7 @@ type OfferStatus struct {
 	Loose      bool         // it is live, and Drain does not hold it
 	Tombstone  *offer.Tombstone
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
-	Upstream   *UpstreamStatus   // nil: it has a gateway, there is no offer, or its agent is not up yet
+	Upstream   *UpstreamStatus   // nil: it has a gateway, there is no offer, or what is made beside it is not up yet
 	Drift      []Drift
 
 	Unregistered bool   // it asks for a registration that it does not have

@@ -28,14 +28,14 @@ func UpstreamOf(o offer.Offer) (resource.ID, bool) {
 }
 
 // upstream tells how the Service stands that answers for an offer of a slot; nil
-// where a gateway does. An agent's Service is the stack's, which makes it late:
-// as long as the controller waits for it, that tells more.
+// where a gateway does. That of an agent or a demo is made beside the offer:
+// until the controller found it well, its conditions tell more.
 func (p *planner) upstream(s *subject, o *offer.Offer) *UpstreamStatus {
 	if o == nil {
 		return nil
 	}
 	id, is := UpstreamOf(*o)
-	if !is || o.AgentRef.Name != "" && !p.healthy(s) {
+	if !is || o.Upstream.Service == "" && !p.healthy(s) {
 		return nil
 	}
 	seen := p.World.Seen[id]

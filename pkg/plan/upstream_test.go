@@ -124,24 +124,32 @@ func TestWithoutAnUpstream(t *testing.T) {
 	}
 }
 
-// TestUpstreamOfAnAgent: it is the stack's, and matters once the controller has
-// found it well.
-func TestUpstreamOfAnAgent(t *testing.T) {
+// TestUpstreamMadeBesideTheOffer: that of an agent or a demo matters once the
+// controller has found it well.
+func TestUpstreamMadeBesideTheOffer(t *testing.T) {
 	t.Parallel()
-	s := &served{site: newSite(t), offer: agentOffer()}
-	s.in.World.Cluster.Controller = resource.Present
-	s.upstream = map[resource.ID]resource.Sighting{{Kind: resource.Upstream, Namespace: "agent-quant", Name: "hermes"}: {Presence: resource.Absent, Why: nothing}}
-	s.declare(s.offer)
-	if notes := s.apply(auto).Notes; notes != nil {
-		t.Errorf("before the agent is there, it notes %q", notes)
-	}
-	s.says("False", s.now)
-	if o := plan.Status(s.look()).Offers[0]; o.Upstream != nil {
-		t.Errorf("the controller waits for the agent, and it tells of %+v", o.Upstream)
-	}
-	s.says("True", s.now)
-	if o := plan.Status(s.look()).Offers[0]; !o.Down() || len(plan.Doubts(s.look())) != 1 {
-		t.Errorf("the agent went, and nobody doubts: %+v", o.Upstream)
+	demo := httpOffer("hello", "1")
+	demo.Type, demo.Upstream = offer.Demo, offer.Upstream{}
+	for name, o := range map[string]offer.Offer{"an agent's": agentOffer(), "a demo's": demo} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &served{site: newSite(t), offer: o}
+			s.in.World.Cluster.Controller = resource.Present
+			up, _ := plan.UpstreamOf(o)
+			s.upstream = map[resource.ID]resource.Sighting{up: {Presence: resource.Absent, Why: nothing}}
+			s.declare(o)
+			if notes := s.apply(auto).Notes; notes != nil {
+				t.Errorf("before it is made, it notes %q", notes)
+			}
+			s.says("False", s.now)
+			if o := plan.Status(s.look()).Offers[0]; o.Upstream != nil {
+				t.Errorf("the controller waits for it, and it tells of %+v", o.Upstream)
+			}
+			s.says("True", s.now)
+			if o := plan.Status(s.look()).Offers[0]; !o.Down() || len(plan.Doubts(s.look())) != 1 {
+				t.Errorf("it went, and nobody doubts: %+v", o.Upstream)
+			}
+		})
 	}
 }
 

@@ -80,7 +80,7 @@ type offerDoc struct {
 	Tombstone  *tombstoneDoc    `json:"tombstone"`
 	Price      *price           `json:"price"`
 	Gateway    *gatewayDoc      `json:"gateway"`
-	Upstream   *upstreamDoc     `json:"upstream"` // null: a gateway asks it, or its agent is not up yet
+	Upstream   *upstreamDoc     `json:"upstream"` // null: a gateway asks it, or what is made beside the offer is not up yet
 	Drift      []driftDoc       `json:"drift"`
 	Outside    *outsideDoc      `json:"outside"` // null: buyers were not asked for
 }
