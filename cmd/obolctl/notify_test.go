@@ -250,7 +250,7 @@ func TestUnit(t *testing.T) {
 	if got := u.reload(); got != http.StatusOK {
 		t.Errorf("the reload is answered %d\n%s", got, u.logged())
 	}
-	u.told("FDSTORE=1\nFDNAME="+u.stored(u.config.Listen[0])).Close()
+	u.told("FDSTORE=1\nFDNAME=" + u.stored(u.config.Listen[0])).Close()
 	u.told("FDSTOREREMOVE=1\nFDNAME="+u.stored(old), "BARRIER=1")
 	u.told("BARRIER=1")
 	if err := u.cmd.Process.Signal(syscall.SIGTERM); err != nil {
@@ -260,7 +260,7 @@ func TestUnit(t *testing.T) {
 	if code := u.ended(); code != 0 {
 		t.Errorf("exit %d\n%s", code, u.said())
 	}
-	if got := u.logged(); strings.Count(got, `"msg":"answering"`) != 2 || strings.Contains(got, `"level":"WARN"`) != strings.Contains(got, "upstream is not healthy") {
+	if got := u.logged(); strings.Count(got, `"msg":"answering"`) != 2 || strings.Count(got, `"level":"WARN"`) != strings.Count(got, "upstream is not healthy") {
 		t.Errorf("its log is\n%s", got)
 	}
 }
@@ -389,29 +389,32 @@ func TestWatchdog(t *testing.T) {
 	}
 }
 
-// TestUnitThatMustNotRun ends with the status after which a unit is not started
-// again, and says why wherever somebody may look.
-func TestUnitThatMustNotRun(t *testing.T) {
+// TestUnitThatCannotRun ends with the status after which a unit is not started
+// again, or with another, and says why wherever somebody may look.
+func TestUnitThatCannotRun(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		marks string
-		code  int
-		why   string
+		path, text string
+		code       int
+		why        string
 	}{
 		"tombstone": {
+			resource.MarksFile,
 			`{"version":1,"tombstones":[{"key":{"type":"http","namespace":"apps","name":"weather"},"by":"ann","at":"2026-01-02T03:04:05Z"}]}`,
 			78, "was deleted by ann",
 		},
 		"another holder": {
+			resource.MarksFile,
 			`{"version":1,"moved":[{"key":{"type":"http","namespace":"apps","name":"weather"},"holder":"them","since":"2026-01-02T03:04:05Z"}]}`,
 			78, "is run by holder them",
 		},
-		"marks of a newer obolctl": {`{"version":99}`, 1, "version 99"},
+		"marks of a newer obolctl":           {resource.MarksFile, `{"version":99}`, 1, "version 99"},
+		"a configuration of a newer obolctl": {resource.ConfigFile, `{"schema_version":99}`, 1, "schema_version 99"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			u := newUnit(t)
-			if err := os.WriteFile(filepath.Join(u.dir, resource.MarksFile), []byte(tc.marks), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(u.dir, tc.path), []byte(tc.text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			u.start(nil, nil)
