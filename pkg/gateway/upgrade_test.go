@@ -79,7 +79,9 @@ func TestTakesOverOlderSite(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		s.cancel()
-		<-s.done
+		if err := <-s.done; err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
 	})
 	var sale ledger.Sale
 	eventually(t, "the debt is settled", func() bool {
