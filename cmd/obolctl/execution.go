@@ -123,6 +123,11 @@ func (r *execution) otherCluster() bool {
 // carryOut does what the plan says and remembers what came of it. It reports
 // whether anything failed; its error means that the run was cut short.
 func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
+	if r.upgrades() {
+		if err := r.w.repin(); err != nil {
+			return true, err
+		}
+	}
 	makers := map[resource.Home]apply.Maker{resource.Host: r.w.host}
 	if r.w.kube != nil {
 		makers[resource.Cluster] = r.w.kube.Maker(r.w.site.Name())
@@ -145,6 +150,16 @@ func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 	}
 	r.tellWithheld()
 	return failed, errors.Join(runErr, r.settle(ctx, journal))
+}
+
+// upgrades reports whether running gateways are to be replaced by those of this
+// build.
+func (r *execution) upgrades() bool {
+	return slices.ContainsFunc(r.plan.Changes, func(c plan.Change) bool {
+		return slices.ContainsFunc(c.Steps, func(s plan.Step) bool {
+			return s.Action == plan.Restart && s.Cause == plan.Upgraded && !s.Withheld
+		})
+	})
 }
 
 // settle writes down what the run changed: marks that ended, the serial in the

@@ -59,6 +59,15 @@ func pinnedState(text []byte) []byte {
 	return nil
 }
 
+// repin makes what units run this executable, where units keep the gateways.
+func (w *workspace) repin() error {
+	if w.host.Units.Manager == nil {
+		return nil
+	}
+	_, err := boot.Pin(w.binDir(), themselves)
+	return err
+}
+
 // pin makes sure that the executable is there which units run: the one that was
 // pinned before, else this one.
 func (w *workspace) pin() error {

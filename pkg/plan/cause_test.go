@@ -478,3 +478,28 @@ func TestMaskedUnitIsUnmasked(t *testing.T) {
 		}
 	}
 }
+
+// TestUpgradesGoOneByOne has each restart need the one before, so that a build
+// that does not come up takes one gateway down and not all.
+func TestUpgradesGoOneByOne(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	s.declare(hostOffer("a", "0.5"), hostOffer("b", "0.5"), hostOffer("c", "0.5"))
+	s.apply(auto)
+	s.in.World.Host.Version = "2.0.0"
+	var needs []string
+	for _, c := range s.plan(asked).Changes {
+		for _, st := range c.Steps {
+			if st.Action == plan.Restart {
+				for _, id := range st.Needs {
+					if id.Kind == resource.GatewayKind {
+						needs = append(needs, st.ID.Name+" needs "+id.Name)
+					}
+				}
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{"b needs a", "c needs b"}, needs); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

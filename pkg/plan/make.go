@@ -48,8 +48,27 @@ func Make(in Input) Plan {
 		}
 		out.Changes = append(out.Changes, changes...)
 	}
+	oneByOne(out.Changes)
 	out.Notes = slices.Concat(p.notes, p.noteIdle(), p.noteRegistration())
 	return out
+}
+
+// oneByOne makes each upgrade of a running gateway need the one before: when the
+// new build does not come up, the others go on selling with the old one.
+func oneByOne(changes []Change) {
+	var before *Step
+	for ci := range changes {
+		for si := range changes[ci].Steps {
+			st := &changes[ci].Steps[si]
+			if st.Action != Restart || st.Cause != Upgraded || st.Withheld {
+				continue
+			}
+			if before != nil {
+				st.Needs = append(slices.Clone(st.Needs), before.ID)
+			}
+			before = st
+		}
+	}
 }
 
 func newPlanner(in Input) *planner {
