@@ -136,6 +136,7 @@ func (s *session) ends(code int) result {
 
 // note is a standalone offer: a gateway on this host, and nothing in a cluster.
 func note(t testing.TB, name string) string {
+	port := unusedPorts(t, 1)[0]
 	return fmt.Sprintf(`http %q {
   standalone = true
   price      = { per_request = "0.01" }
@@ -144,14 +145,14 @@ func note(t testing.TB, name string) string {
     pay_to  = "0x52908400098527886E0F7030069857D2E4169EE7"
   }
   upstream {
-    url = "http://127.0.0.1:1"
+    url = %q
   }
   gateway {
     listen     = %d
-    public_url = "https://%s.example.org"
+    public_url = "http://127.0.0.1:%d"
   }
 }
-`, name, unusedPorts(t, 1)[0], name)
+`, name, upstream(), port, port)
 }
 
 // TestAsked answers an apply in each way that people answer.

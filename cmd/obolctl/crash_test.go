@@ -70,7 +70,7 @@ func (p *paused) wait() result {
 func TestRule11_OneWriter(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 2)...)
+	o.alone(upstream(), unusedPorts(t, 2)...)
 	first := o.pause("OBOLCTL_STOP_AT", "begun", "apply", "--auto-approve")
 	first.stopped()
 	holder := fmt.Sprintf("site \"home\" is locked by process %d (apply) since ", first.cmd.Process.Pid)
@@ -113,7 +113,7 @@ func TestInterruptedApply(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			o := newOperator(t)
-			o.alone("http://127.0.0.1:1", unusedPorts(t, 3)...)
+			o.alone(upstream(), unusedPorts(t, 3)...)
 			p := o.pause("OBOLCTL_STOP_AT", "ended Gateway/default/a0", "apply", "--auto-approve", "--parallelism", "1")
 			p.stopped()
 			p.signal(sig)
@@ -149,7 +149,7 @@ func TestInterruptedApply(t *testing.T) {
 func TestSecondInterruptAborts(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	o.alone(upstream(), unusedPorts(t, 1)...)
 	p := o.pause("OBOLCTL_HANG_AT", "made Gateway/default/a0", "apply", "--auto-approve")
 	p.signal(syscall.SIGINT)
 	done := make(chan result, 1)

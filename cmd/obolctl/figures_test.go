@@ -16,7 +16,7 @@ import (
 func TestFigures(t *testing.T) {
 	o := newOperator(t)
 	ports := unusedPorts(t, 10)
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	o.must(0, "apply", "--auto-approve")
 
 	var starts []time.Duration

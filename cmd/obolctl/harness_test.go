@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -144,6 +147,11 @@ func gatewaysBelow(t testing.TB, dir string) []int {
 	}
 	return pids
 }
+
+// upstream is a server on this host that answers everything.
+var upstream = sync.OnceValue(func() string {
+	return httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).URL
+})
 
 // exits runs a command and checks its exit code, which "! exec" cannot:
 //

@@ -94,7 +94,7 @@ func gone(t testing.TB, pid int) {
 func TestRule07_ReusedPID(t *testing.T) {
 	t.Parallel()
 	neighbour := newOperator(t)
-	neighbour.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	neighbour.alone(upstream(), unusedPorts(t, 1)...)
 	neighbour.must(0, "apply", "--auto-approve")
 	sleeper := exec.Command("sleep", "600")
 	if err := sleeper.Start(); err != nil {
@@ -109,7 +109,7 @@ func TestRule07_ReusedPID(t *testing.T) {
 			t.Run(name+" "+command[0], func(t *testing.T) {
 				o := newOperator(t)
 				port := unusedPorts(t, 1)[0]
-				o.alone("http://127.0.0.1:1", port)
+				o.alone(upstream(), port)
 				o.must(0, "apply", "--auto-approve")
 				old := o.record("a0").PID
 				kill9(t, old)
@@ -136,7 +136,7 @@ func TestRule07_ReusedPID(t *testing.T) {
 func TestHostRebooted(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	o.alone(upstream(), unusedPorts(t, 1)...)
 	o.must(0, "apply", "--auto-approve")
 	old := o.record("a0").PID
 	kill9(t, old)
@@ -165,7 +165,7 @@ func TestRule01_HalfRemovedFolder(t *testing.T) {
 			t.Run(left+" "+command[0], func(t *testing.T) {
 				t.Parallel()
 				o := newOperator(t)
-				o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+				o.alone(upstream(), unusedPorts(t, 1)...)
 				o.must(0, "apply", "--auto-approve")
 				files := map[string][]byte{}
 				for _, name := range rest {
@@ -201,7 +201,7 @@ func TestHungGateway(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	port := unusedPorts(t, 1)[0]
-	o.alone("http://127.0.0.1:1", port)
+	o.alone(upstream(), port)
 	o.must(0, "apply", "--auto-approve")
 	old := o.record("a0").PID
 	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
@@ -231,7 +231,7 @@ func TestPortOfAnother(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	r := o.must(1, "apply", "--auto-approve")
 	want := fmt.Sprintf(`port %d of 127.0.0.1 is taken by "obolctl.test" (pid %d)`, ports[0], os.Getpid())
 	if !strings.Contains(strings.Join(strings.Fields(r.stdout+r.stderr), " "), want) {
@@ -258,7 +258,7 @@ func TestRule13_StandaloneIsClosed(t *testing.T) {
 	ports := unusedPorts(t, 2)
 	upstream := "127.0.0.1:" + strconv.Itoa(ports[1])
 	o.alone("http://"+upstream, ports[0])
-	o.must(0, "apply", "--auto-approve")
+	o.must(0, "apply", "--auto-approve", "--no-wait")
 	if got := answers(ports[0]); got != 503 {
 		t.Errorf("/health is %d with the upstream down, want 503", got)
 	}
@@ -317,13 +317,13 @@ func TestLogs(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	ports := unusedPorts(t, 2)
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	data, err := os.ReadFile(filepath.Join(o.dir, "offers.hcl"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.write("offers.hcl", strings.Replace(string(data), `upstream { url = "http://127.0.0.1:1" }`, `upstream {
-    url     = "http://127.0.0.1:1"
+	o.write("offers.hcl", strings.Replace(string(data), fmt.Sprintf("upstream { url = %q }", upstream()), `upstream {
+    url     = "`+upstream()+`"
     headers = { Authorization = secret_file("no-key") }
   }`, 1))
 	r := o.must(1, "apply", "--auto-approve")
@@ -366,10 +366,10 @@ func TestReload(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	port := unusedPorts(t, 1)[0]
-	o.alone("http://127.0.0.1:1", port)
+	o.alone(upstream(), port)
 	o.must(0, "apply", "--auto-approve")
 	old := o.record("a0")
-	o.alone("http://127.0.0.1:2", port)
+	o.alone(upstream()+"/other", port)
 	o.must(0, "apply", "--auto-approve")
 	now := o.record("a0")
 	if now.Instance != old.Instance || now.Digest == old.Digest {
@@ -383,7 +383,7 @@ func TestFolderRemoved(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	port := unusedPorts(t, 1)[0]
-	o.alone("http://127.0.0.1:1", port)
+	o.alone(upstream(), port)
 	o.must(0, "apply", "--auto-approve")
 	old := o.record("a0").PID
 	if err := os.RemoveAll(filepath.Join(o.dir, "state")); err != nil {
@@ -411,7 +411,7 @@ func TestTwoVersions(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 2)...)
+	o.alone(upstream(), unusedPorts(t, 2)...)
 	o.must(0, "apply", "--auto-approve")
 	next := func(args ...string) result {
 		cmd := o.command(args...)
@@ -471,14 +471,14 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 	ports := unusedPorts(t, 2)
-	o.alone("http://127.0.0.1:1", ports[0])
+	o.alone(upstream(), ports[0])
 	o.must(0, "apply", "--auto-approve")
 	before := o.must(0, "state", "show", "--json").stdout
 	filler := filepath.Join(disk, "filler")
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	info, err := os.Stat(filler)
 	if err != nil {
 		t.Fatal(err)
@@ -516,9 +516,9 @@ func TestDeletedWithoutCluster(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	ports := unusedPorts(t, 3)
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	o.must(0, "apply", "--auto-approve")
-	o.alone("http://127.0.0.1:1", ports[:2]...)
+	o.alone(upstream(), ports[:2]...)
 	o.must(0, "apply", "--auto-approve")
 	if answers(ports[2]) != 0 {
 		t.Error("the gateway of the deleted offer answers")
@@ -533,7 +533,7 @@ func TestRule02_EndedDrainStaysEnded(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	port := unusedPorts(t, 1)[0]
-	o.alone("http://127.0.0.1:1", port)
+	o.alone(upstream(), port)
 	o.must(0, "apply", "--auto-approve")
 	o.must(0, "drain", "http.a0", "--now")
 	ended := o.must(0, "state", "show", "--json").stdout
@@ -584,7 +584,7 @@ func statusOf(t *testing.T, port int, path string) string {
 func TestRule06_UnseenIsNotDrained(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 1)...)
+	o.alone(upstream(), unusedPorts(t, 1)...)
 	o.must(0, "apply", "--auto-approve")
 	record, err := os.ReadFile(o.folder("a0", resource.RecordFile))
 	if err != nil {

@@ -123,9 +123,9 @@ func TestWatchGoesOn(t *testing.T) {
 	o.write("offers.hcl", note(t, "notes"))
 	o.must(0, "apply", "--auto-approve")
 	w := o.watches(t, "--interval", "1h")
-	w.sees("http.notes").sees("upstream down")
+	w.sees("http.notes").sees("● selling")
 	killGateways(t, o.dir)
-	w.sees("›*").sees("gateway upstream down → ") // seen without a look at the cluster
+	w.sees("›*").sees("selling → not selling; gateway pid ") // seen without a look at the cluster
 	w.types("j\r").sees("obolctl logs http.notes --previous")
 	w.types("\x1b").sees("? help")
 	w.size(100, 30)
@@ -214,6 +214,7 @@ func TestPage(t *testing.T) {
 			t.Errorf("no page:\n%s", out)
 		}
 	}
+	killGateways(t, o.dir)
 	o.must(3, "status", "--check", "--html", "page.html")
 	if r := o.must(1, "status", "--html", "no/such/page.html"); !strings.Contains(r.stderr, "no/such/page.html") {
 		t.Errorf("it does not say which file: %s", r)

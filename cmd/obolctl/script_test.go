@@ -28,6 +28,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("PATH", filepath.Dir(binary)+":"+e.Getenv("PATH"))
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("USER", "op")
+			e.Setenv("OBOLCTL_VAR_UPSTREAM", upstream())
 			e.Setenv("XDG_STATE_HOME", filepath.Join(e.WorkDir, "state"))
 			e.Setenv("KUBECONFIG", filepath.Join(e.WorkDir, "no-kubeconfig"))
 			dir := e.WorkDir

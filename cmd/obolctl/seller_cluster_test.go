@@ -118,11 +118,6 @@ func (s *seller) notes(name string) string {
 		name, s.ns, upstream(), s.port(name))
 }
 
-// upstream is a server on this host that answers everything.
-var upstream = sync.OnceValue(func() string {
-	return httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).URL
-})
-
 // port gives a port of the seller's own for a gateway.
 func (s *seller) port(name string) int {
 	s.t.Helper()

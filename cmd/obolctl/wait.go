@@ -45,21 +45,18 @@ type vigil struct {
 
 // watchOver has the controller look again at what is doubted, and waits until
 // what should sell does, at most for limit; it notes what sells and what still
-// does not. Without a limit it does not wait. Where nothing reconciles the offers
-// it does neither, and says so after a run that did something.
+// does not. Without a limit it does not wait. For offers of a cluster where
+// nothing reconciles them it does neither, and says so after a run that did
+// something.
 func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 	offers, waited := r.sellers()
-	if len(offers) == 0 {
-		return
-	}
-	if c := r.in.World.Cluster.Controller; c != resource.Present {
-		why := "nothing reconciles the offers in this cluster (no Deployment x402/serviceoffer-controller)"
-		if c == resource.Unknown {
-			why = "whether something reconciles the offers in this cluster could not be seen"
-		}
+	if r.in.World.Cluster.Controller != resource.Present && slices.ContainsFunc(offers, offer.Offer.InCluster) {
 		if len(r.outcomes) > 0 && limit > 0 {
-			r.w.say("%s: not waiting for them", why)
+			r.w.say("%s: not waiting for them", unreconciled(r.in.World.Cluster.Controller))
 		}
+		offers, waited = slices.DeleteFunc(offers, offer.Offer.InCluster), slices.DeleteFunc(waited, offer.Offer.InCluster)
+	}
+	if len(offers) == 0 {
 		return
 	}
 	v := vigil{
@@ -81,6 +78,14 @@ func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 			r.sells = append(r.sells, view.Selling{Address: o.Address, Key: o.Key(), Offer: o, URL: o.PublicURL(v.in.World.Cluster.PublicURL)})
 		}
 	}
+}
+
+// unreconciled says why offers of the cluster are not waited for.
+func unreconciled(controller resource.Presence) string {
+	if controller == resource.Unknown {
+		return "whether something reconciles the offers in this cluster could not be seen"
+	}
+	return "nothing reconciles the offers in this cluster (no Deployment x402/serviceoffer-controller)"
 }
 
 // wait looks until everything sells, or the limit is over.
@@ -118,7 +123,7 @@ func (v *vigil) settleHealth(ctx context.Context) {
 func (v *vigil) asking() bool {
 	return slices.ContainsFunc(v.offers, func(o offer.Offer) bool {
 		g := v.in.World.Seen[gatewayID(o.Key())].Gateway
-		return o.HasGateway() && g != nil && g.Answering && !g.Healthy && g.HealthSince.IsZero()
+		return o.InCluster() && o.HasGateway() && g != nil && g.Answering && !g.Healthy && g.HealthSince.IsZero()
 	})
 }
 
@@ -143,6 +148,10 @@ func (v *vigil) look(ctx context.Context) bool {
 	}
 	var ids, gateways []resource.ID
 	for _, o := range v.offers {
+		if o.Standalone {
+			gateways = append(gateways, gatewayID(o.Key()))
+			continue
+		}
 		ids = append(ids, offerID(o.Key()))
 		if id, is := plan.UpstreamOf(o); is {
 			ids = append(ids, id)
@@ -159,7 +168,9 @@ func (v *vigil) look(ctx context.Context) bool {
 		_, running := v.r.w.host.Look(ctx, gateways)
 		maps.Copy(seen, running)
 	}
-	maps.Copy(seen, v.r.w.kube.See(ctx, ids))
+	if ids != nil {
+		maps.Copy(seen, v.r.w.kube.See(ctx, ids))
+	}
 	if ctx.Err() != nil {
 		return false
 	}
@@ -221,31 +232,38 @@ func (v *vigil) judge(ctx context.Context) {
 
 // outside says what offers that are sellable lack for buyers: their entry in the
 // catalog, or a 402 with their terms. Of what does not answer at all nothing is
-// known, and that is said once.
+// known, and that is said once; but a gateway that charges is then asked where it
+// listens.
 func (v *vigil) outside(ctx context.Context, offers []offer.Offer) map[offer.Key]string {
 	lacks := map[offer.Key]string{}
 	if len(offers) == 0 || ctx.Err() != nil {
 		return lacks
 	}
 	base := v.in.World.Cluster.PublicURL
-	if base == "" {
-		v.skip(base, "%s: the catalog and the 402 are not asked", unknownURL(v.in))
-	} else if !v.silent[base] {
-		v.catalog(ctx, base, offers, lacks)
-	}
-	var listed []offer.Offer
+	v.catalog(ctx, base, offers, lacks)
+	var asked []offer.Offer
 	for _, o := range offers {
 		url := o.PublicURL(base)
-		if lacks[o.Key()] == "" && url != "" && !v.silent[url] && (o.Hostname != "" || !v.silent[base]) {
-			listed = append(listed, o)
+		if o.Standalone || lacks[o.Key()] == "" && url != "" && !v.silent[url] && (o.Hostname != "" || !v.silent[base]) {
+			asked = append(asked, o)
 		}
 	}
-	v.terms(ctx, base, listed, lacks)
+	v.terms(ctx, base, asked, lacks)
 	return lacks
 }
 
-// catalog says which offers the catalog does not have as it should.
+// catalog says which offers of the cluster its catalog does not have as it
+// should.
 func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, lacks map[offer.Key]string) {
+	if !slices.ContainsFunc(offers, offer.Offer.InCluster) {
+		return
+	}
+	if base == "" {
+		v.skip(base, "%s: the catalog and the 402 are not asked", unknownURL(v.in))
+	}
+	if v.silent[base] {
+		return
+	}
 	listed, a := v.client.Catalog(ctx, base)
 	if a.Status == 0 {
 		if ctx.Err() == nil {
@@ -254,6 +272,9 @@ func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, 
 		return
 	}
 	for _, o := range offers {
+		if o.Standalone {
+			continue
+		}
 		switch diffs := listed.Differences(soldOf(v.in, o)); {
 		case listed == nil:
 			lacks[o.Key()] = "catalog: " + answered(a)
@@ -268,22 +289,44 @@ func (v *vigil) terms(ctx context.Context, base string, offers []offer.Offer, la
 	var all []public.Inquiry
 	var of []offer.Offer
 	for _, o := range offers {
-		own, _ := public.Of(o, o.PublicURL(base), false)
-		all = append(all, own...)
-		of = append(of, slices.Repeat([]offer.Offer{o}, len(own))...)
-	}
-	for i, a := range v.client.Ask(ctx, all) {
-		key, url := of[i].Key(), of[i].PublicURL(base)
-		switch {
-		case a.Verdict == public.Match || lacks[key] != "":
-		case a.Status == 0 && ctx.Err() == nil:
-			v.skip(url, "%s does not answer (%s): its 402 is not asked", url, a.Why)
-		case len(a.Differences) > 0:
-			lacks[key] = "402: " + differing(a.Differences[0])
-		default:
-			lacks[key] = "402: " + answered(a)
+		url := o.PublicURL(base)
+		own, _ := public.Of(o, url, false)
+		for _, q := range own {
+			if v.silent[url] {
+				q = q.At(url, v.listens(o))
+			}
+			all, of = append(all, q), append(of, o)
 		}
 	}
+	for i, a := range v.client.Ask(ctx, all) {
+		if o := of[i]; a.Verdict != public.Match && lacks[o.Key()] == "" {
+			v.answer(ctx, o, o.PublicURL(base), a, lacks)
+		}
+	}
+}
+
+// answer says what an answer lacks that is not an offer's 402.
+func (v *vigil) answer(ctx context.Context, o offer.Offer, url string, a public.Answer, lacks map[offer.Key]string) {
+	unheard := a.Status == 0 && ctx.Err() == nil
+	switch {
+	case unheard && o.InCluster():
+		v.skip(url, "%s does not answer (%s): its 402 is not asked", url, a.Why)
+	case unheard && !v.silent[url]:
+		v.skip(url, "%s does not answer (%s): its gateway is asked at %s", url, a.Why, v.listens(o))
+		lacks[o.Key()] = "402: not asked yet"
+	case len(a.Differences) > 0:
+		lacks[o.Key()] = "402: " + differing(a.Differences[0])
+	default:
+		lacks[o.Key()] = "402: " + answered(a)
+	}
+}
+
+// listens is where the gateway of a standalone offer listens, as it says itself.
+func (v *vigil) listens(o offer.Offer) string {
+	if g := v.in.World.Seen[gatewayID(o.Key())].Gateway; g != nil && len(g.Listen) > 0 {
+		return "http://" + g.Listen[0]
+	}
+	return o.Gateway.PublicURL
 }
 
 // skip notes that a URL is not asked any more, and says why once.
@@ -294,8 +337,11 @@ func (v *vigil) skip(url, format string, args ...any) {
 	}
 }
 
-// answered words an answer that is not what was waited for.
+// answered words an answer that is not what was waited for, or that there is none.
 func answered(a public.Answer) string {
+	if a.Status == 0 {
+		return fmt.Sprintf("%s does not answer (%s)", a.URL, a.Why)
+	}
 	words := fmt.Sprintf("%s answers %d", a.URL, a.Status)
 	if a.Why != "" {
 		words += " (" + a.Why + ")"
@@ -339,20 +385,10 @@ func (v *vigil) show(waits []view.Wait) {
 	}
 }
 
-// sellers are the offers of the cluster that should sell now, accepted and not
-// drained, and those of them that are waited for: with which nothing was
-// withheld or failed in this run.
+// sellers are the offers that should sell now, accepted and not drained, and
+// those of them that are waited for: with which nothing was withheld or failed in
+// this run.
 func (r *execution) sellers() (all, waited []offer.Offer) {
-	stuck := map[resource.ID]bool{} // by ServiceOffer
-	for _, c := range r.plan.Changes {
-		for _, s := range c.Steps {
-			stuck[s.ID] = stuck[s.ID] || s.Withheld || s.Action == plan.Block
-		}
-	}
-	for _, o := range r.outcomes {
-		id := resource.ID{Kind: resource.ServiceOffer, Namespace: o.ID.Namespace, Name: o.ID.Name}
-		stuck[id] = stuck[id] || o.Err != nil
-	}
 	set := r.in.Want
 	if set == nil && r.in.Memory.Accepted != nil {
 		set = &r.in.Memory.Accepted.Set
@@ -360,16 +396,38 @@ func (r *execution) sellers() (all, waited []offer.Offer) {
 	if set == nil {
 		return nil, nil
 	}
+	stuck := r.stuck()
 	for _, o := range set.Offers {
-		if !o.InCluster() || !plan.Selling(r.marks, o.Key()) || !r.in.Policy.Includes(o.Key()) {
+		if !plan.Selling(r.marks, o.Key()) || !r.in.Policy.Includes(o.Key()) {
 			continue
 		}
 		all = append(all, o)
-		if !stuck[offerID(o.Key())] {
+		sold := offerID(o.Key())
+		if o.Standalone {
+			sold = gatewayID(o.Key())
+		}
+		if !stuck[sold] {
 			waited = append(waited, o)
 		}
 	}
 	return all, waited
+}
+
+// stuck tells of ServiceOffers and gateways with which something was withheld, or
+// failed: not an upgrade, without which they sell as before.
+func (r *execution) stuck() map[resource.ID]bool {
+	out := map[resource.ID]bool{}
+	for _, c := range r.plan.Changes {
+		for _, s := range c.Steps {
+			out[s.ID] = out[s.ID] || s.Withheld && s.Cause != plan.Upgraded || s.Action == plan.Block
+		}
+	}
+	for _, o := range r.outcomes {
+		key := offer.Key{Namespace: o.ID.Namespace, Name: o.ID.Name}
+		out[offerID(key)] = out[offerID(key)] || o.Err != nil
+		out[gatewayID(key)] = out[gatewayID(key)] || o.Err != nil
+	}
+	return out
 }
 
 // say tells a person something that is no data.

@@ -43,10 +43,10 @@ http "a%d" {
   upstream { url = %q }
   gateway {
     listen     = %d
-    public_url = "https://a%d.example.org"
+    public_url = "http://127.0.0.1:%d"
   }
 }
-`, i, upstream, port, i)
+`, i, upstream, port, port)
 	}
 	o.write("offers.hcl", text)
 }
@@ -205,7 +205,7 @@ func TestWatchStartsWhatDies(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	ports := unusedPorts(t, 5)
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(len(ports), "--interval", "1h")
 	var gone []time.Duration
@@ -245,7 +245,7 @@ func TestWatchSpacesRestarts(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	port := unusedPorts(t, 1)[0]
-	o.alone("http://127.0.0.1:1", port)
+	o.alone(upstream(), port)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(1, "--interval", "1h")
 	w.rounds(1) // a round starts whatever it finds dead
@@ -280,7 +280,7 @@ func TestWatchWaitsForAPort(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	ports := unusedPorts(t, 2)
-	o.alone("http://127.0.0.1:1", ports...)
+	o.alone(upstream(), ports...)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(2, "--interval", "1s")
 	other := o.record("a1")
@@ -328,7 +328,7 @@ func TestWatchWaitsForAPort(t *testing.T) {
 func TestWatchIsIdle(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 3)...)
+	o.alone(upstream(), unusedPorts(t, 3)...)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(3, "--interval", "1h")
 	w.rounds(1)
@@ -350,7 +350,7 @@ func TestWatchIsIdle(t *testing.T) {
 func TestWatchStaysSmall(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
-	o.alone("http://127.0.0.1:1", unusedPorts(t, 3)...)
+	o.alone(upstream(), unusedPorts(t, 3)...)
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(3, "--interval", "5ms")
 	pid := w.cmd.Process.Pid
@@ -394,10 +394,10 @@ func TestWatchLeavesTheLock(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
 	ports := unusedPorts(t, 2)
-	o.alone("http://127.0.0.1:1", ports[0])
+	o.alone(upstream(), ports[0])
 	o.must(0, "apply", "--auto-approve")
 	w := o.watch(1, "--interval", "20ms")
-	o.alone("http://127.0.0.1:2", ports...)
+	o.alone(upstream()+"/other", ports...)
 	o.must(0, "apply", "--auto-approve", "--lock-timeout", "10s")
 	w.attends(2)
 	o.must(0, "restart", "http.a1", "--lock-timeout", "10s")

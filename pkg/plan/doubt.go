@@ -161,10 +161,10 @@ func condition(obj *resource.Object, kind string) (Condition, bool) {
 	return all[i], true
 }
 
-// Lacks says of offers of the cluster what each still waits for until its
-// conditions let it sell, by what one look saw: its gateway, the upstream,
-// the path between the cluster and it, or a condition. What lacks
-// nothing is not in the map.
+// Lacks says of offers what each still waits for until its conditions let it
+// sell, by what one look saw: its gateway, the upstream, the path between the
+// cluster and it, or a condition. One that is standalone waits for nothing in the
+// cluster. What lacks nothing is not in the map.
 func Lacks(in Input, offers []offer.Key) map[offer.Key]string {
 	p := newPlanner(in)
 	out := map[offer.Key]string{}
@@ -185,6 +185,9 @@ func (p *planner) lacks(s *subject) string {
 		if why := gatewayLacks(p.World.Seen[s.id(resource.GatewayKind)]); why != "" {
 			return why
 		}
+	}
+	if s.offer() != nil && s.offer().Standalone {
+		return ""
 	}
 	if up := p.upstream(s, s.offer()); up.gone() {
 		return "upstream: " + up.Why

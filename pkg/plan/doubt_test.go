@@ -169,6 +169,24 @@ func TestTouchIsNoWriter(t *testing.T) {
 	}
 }
 
+// TestStandaloneLacks: it waits for its gateway and what is behind that, and for
+// nothing in a cluster.
+func TestStandaloneLacks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	o := standalone("1")
+	s.declare(o)
+	s.apply(auto)
+	lacks := func() string { return plan.Lacks(s.look(), []offer.Key{o.Key()})[o.Key()] }
+	if got := lacks(); got != "" {
+		t.Errorf("lacks %q, want nothing", got)
+	}
+	s.running[id(resource.GatewayKind, o)].Answering = false
+	if got, want := lacks(), "gateway: it does not answer"; got != want {
+		t.Errorf("lacks %q, want %q", got, want)
+	}
+}
+
 func TestLacks(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {

@@ -149,3 +149,10 @@ func declaredWays(o offer.Offer, r offer.Route) (ways []x402.Requirements, notes
 // Reads reports whether the request is one that changes nothing, whatever
 // answers it.
 func (q Inquiry) Reads() bool { return q.method == http.MethodGet }
+
+// At gives the inquiry as it is made where the server of an offer listens, and
+// not where buyers reach it, below base. What has to be answered stays the same.
+func (q Inquiry) At(base, server string) Inquiry {
+	q.url = strings.TrimRight(server, "/") + strings.TrimPrefix(q.url, strings.TrimRight(base, "/"))
+	return q
+}
