@@ -15,21 +15,12 @@ import (
 )
 
 // call asks a gateway at its admin socket and returns what it says of itself.
-// The socket is named through its folder, since unix paths end at 107 bytes.
 func call(ctx context.Context, folder, method, path string, within time.Duration) (resource.Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
-	dir, err := os.Open(folder)
-	if err != nil {
-		return resource.Answer{}, err
-	}
-	defer func() { _ = dir.Close() }() // read only: nothing can be lost
-	name := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), resource.SocketFile)
 	transport := &http.Transport{
 		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", name)
-		},
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dialGateway(ctx, folder) },
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, nil)
 	if err != nil {
@@ -62,4 +53,19 @@ func call(ctx context.Context, folder, method, path string, within time.Duration
 		return resource.Answer{}, fmt.Errorf("cannot read the gateway's answer: %v", err)
 	}
 	return a, nil
+}
+
+// dialGateway connects to a gateway's admin socket. It is named through its
+// folder, since unix paths end at 107 bytes.
+func dialGateway(ctx context.Context, folder string) (*net.UnixConn, error) {
+	dir, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = dir.Close() }() // read only: nothing can be lost
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), resource.SocketFile))
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.UnixConn), nil // what dialling "unix" gives
 }

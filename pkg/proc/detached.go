@@ -34,14 +34,37 @@ type child struct {
 	exit    resource.Exit // once done is closed
 }
 
-// readyFD is where a gateway finds the pipe to say that it answers.
-const readyFD = 3
+// firstFD is the first descriptor of what a gateway is started with: listeners,
+// and the pipe to say that it answers.
+const firstFD = 3
 
 // readyWord is what it says.
 const readyWord = "READY\n"
 
 func (d *detached) launch(ctx context.Context, want resource.Spec) error {
-	if err := d.prepare(ctx, want, addresses(*want.Gateway)); err != nil {
+	return d.succeed(ctx, want, inheritance{})
+}
+
+// relaunch holds the listeners of the old process until the new one has them:
+// nobody who connects in between is refused.
+func (d *detached) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
+	var left inheritance
+	if old.Answering {
+		left = inherit(ctx, d.folder(want.ID))
+	}
+	if err := d.end(ctx, want.ID, old); err != nil {
+		left.close()
+		return err
+	}
+	return d.succeed(ctx, want, left)
+}
+
+// succeed starts a process that serves the listeners which are left to it, and
+// closes ours.
+func (d *detached) succeed(ctx context.Context, want resource.Spec, left inheritance) error {
+	defer left.close()
+	left.only(addresses(*want.Gateway))
+	if err := d.prepare(ctx, want, left.missing(addresses(*want.Gateway))); err != nil {
 		return err
 	}
 	dir := d.folder(want.ID)
@@ -51,10 +74,11 @@ func (d *detached) launch(ctx context.Context, want resource.Spec) error {
 	}
 	defer func() { _ = log.Close() }() // written by the gateway alone
 	logged := logSize(dir)
-	c, pipe, err := d.spawn(*want.Gateway, dir, log)
+	c, pipe, err := d.spawn(*want.Gateway, dir, log, left)
 	if err != nil {
 		return err
 	}
+	left.close()                        // what the process does not want is nobody's
 	defer func() { _ = pipe.Close() }() // read only: nothing can be lost
 	if err := c.ready(ctx, pipe, d.Ready); err != nil {
 		return fmt.Errorf("%w%s", err, tail(dir, logged))
@@ -62,16 +86,9 @@ func (d *detached) launch(ctx context.Context, want resource.Spec) error {
 	return nil
 }
 
-func (d *detached) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
-	if err := d.end(ctx, want.ID, old); err != nil {
-		return err
-	}
-	return d.launch(ctx, want)
-}
-
 // spawn starts the process, in a session of its own, and gives the end of the
 // pipe at which it says that it is ready.
-func (d *detached) spawn(g resource.Gateway, dir string, log *os.File) (*child, *os.File, error) {
+func (d *detached) spawn(g resource.Gateway, dir string, log *os.File, left inheritance) (*child, *os.File, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, nil, err
@@ -83,11 +100,11 @@ func (d *detached) spawn(g resource.Gateway, dir string, log *os.File) (*child, 
 	}
 	defer func() { _ = theirs.Close() }() // the child has its own
 	argv := append([]string{d.Exe}, d.Args...)
-	argv = append(argv, "--config", filepath.Join(dir, resource.ConfigFile), "--ready-fd", strconv.Itoa(readyFD))
+	argv = append(argv, "--config", filepath.Join(dir, resource.ConfigFile), "--ready-fd", strconv.Itoa(firstFD+len(left.files)))
 	p, err := os.StartProcess(d.Exe, argv, &os.ProcAttr{
 		Dir:   "/",
-		Env:   environ(d.Environ, g),
-		Files: []*os.File{null, log, log, theirs},
+		Env:   append(environ(d.Environ, g), left.environ()...),
+		Files: append(append([]*os.File{null, log, log}, left.files...), theirs),
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {

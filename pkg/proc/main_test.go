@@ -103,7 +103,10 @@ func play(as, how string, args []string) int {
 // ready.
 func serve(ctx context.Context, config string, readyFD []string) int {
 	o := gateway.Options{Config: config, Version: "1", Log: os.Stderr, LookupEnv: os.LookupEnv}
-	o.Ready = func() { _, _ = daemon.SdNotify(true, daemon.SdNotifyReady) }
+	o.Ready = func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
+	if os.Getenv("NOTIFY_SOCKET") != "" {
+		o.Store = store{}
+	}
 	if len(readyFD) > 1 {
 		fd, err := strconv.Atoi(readyFD[1])
 		if err != nil {

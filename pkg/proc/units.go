@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -214,7 +215,8 @@ func (u *units) enable(ctx context.Context, conn *systemd.Conn, id resource.ID) 
 		return err
 	}
 	_, made, err := conn.EnableUnitFilesContext(ctx, []string{u.unit(id)}, false, false)
-	if err == nil && len(made) > 0 {
+	linked := slices.ContainsFunc(made, func(c systemd.EnableUnitFileChange) bool { return c.Type == "symlink" })
+	if err == nil && linked {
 		err = u.reload(ctx, conn)
 	}
 	if err != nil {

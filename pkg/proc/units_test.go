@@ -2,7 +2,9 @@ package proc_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -136,3 +138,26 @@ func unitArgs(instance string) []string {
 	}
 	return append(strings.Fields(string(role)), "--config", config)
 }
+
+// A store has the manager keep listeners.
+type store struct{}
+
+func (store) Keep(l net.Listener) error {
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		return err
+	}
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Net: "unixgram"})
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	manager := &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"}
+	var sent error
+	err = raw.Control(func(fd uintptr) {
+		_, _, sent = socket.WriteMsgUnix([]byte("FDSTORE=1"), unix.UnixRights(int(fd)), manager)
+	})
+	return errors.Join(err, sent)
+}
+
+func (store) Drop(net.Listener) error { return errors.New("tests keep what they have") }

@@ -1,0 +1,97 @@
+package proc_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// A crowd keeps asking, each time over a connection of its own, and counts what
+// it is answered.
+type crowd struct {
+	stop     context.CancelFunc
+	asking   sync.WaitGroup
+	mu       sync.Mutex
+	answered int
+	failures []error
+	longest  time.Duration
+}
+
+// ask starts a crowd of four.
+func ask(t testing.TB, at netip.AddrPort) *crowd {
+	ctx, stop := context.WithCancel(t.Context())
+	c := &crowd{stop: stop}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 4 {
+		c.asking.Go(func() {
+			for ctx.Err() == nil {
+				begin := time.Now()
+				answer, err := client.Get("http://" + at.String() + "/health")
+				if err == nil {
+					answer.Body.Close()
+				}
+				c.mu.Lock()
+				c.longest = max(c.longest, time.Since(begin))
+				if c.answered++; err != nil {
+					c.failures = append(c.failures, err)
+				}
+				c.mu.Unlock()
+			}
+		})
+	}
+	return c
+}
+
+// enough ends the crowd, and tells whether nobody was refused.
+func (c *crowd) enough(t testing.TB) {
+	t.Helper()
+	c.stop()
+	c.asking.Wait()
+	t.Logf("%d asked, the slowest answer took %v", c.answered, c.longest)
+	if len(c.failures) > 0 {
+		t.Errorf("%d of %d were not answered, the first: %v", len(c.failures), c.answered, c.failures[0])
+	}
+}
+
+// onPort gives a wish for a gateway on a port that nobody has.
+func onPort(t testing.TB) resource.Spec {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	want := unique()
+	want.Gateway.Listen = []netip.AddrPort{l.Addr().(*net.TCPAddr).AddrPort()}
+	return want
+}
+
+// TestRestartsRefuseNobody restarts a gateway a hundred times, while new
+// connections come all the time.
+func TestRestartsRefuseNobody(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, here place) {
+		dir, want := here(t), onPort(t)
+		s := supervisor(t, dir, nil)
+		was := put(t, s, want, resource.Terms{})
+		all := ask(t, want.Gateway.Listen[0])
+		defer all.enough(t)
+		for range 100 {
+			seen, err := s.Restart(t.Context(), want.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := seen.Gateway
+			if !now.Answering || now.Identity.PID == was.Identity.PID || now.Restarts != 0 {
+				t.Fatalf("restarted as %+v", now)
+			}
+			was = now
+		}
+	})
+}
