@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,16 +19,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
 )
 
 func bootCommand(p process) *cli.Command {
 	return &cli.Command{Name: "boot", Usage: "have systemd bring offers back after a reboot", Subcommands: []*cli.Command{
-		bootInstallCommand(p), bootPrintCommand(p), bootUninstallCommand(p),
+		bootInstallCommand(p), bootStatusCommand(p), bootPrintCommand(p), bootRehearseCommand(p), bootUninstallCommand(p),
 	}}
 }
 
 // defaultEvery is how long after the end of one converge the next one begins.
 const defaultEvery = 3 * time.Minute
+
+// detached is the supervisor of gateways that systemd does not keep.
+const detached = "detached"
 
 // themselves is the running executable, also when its file has been replaced.
 const themselves = "/proc/self/exe"
@@ -34,7 +41,7 @@ const themselves = "/proc/self/exe"
 func bootInstallCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "install", Usage: "write and enable the units that bring offers back at boot",
-		Description: "Copies this executable to a place of its own, enables lingering where that is allowed, and sets up the account's systemd: gateways start at boot, and converge runs then and every few minutes. " +
+		Description: "Copies this executable to a place of its own, enables lingering where that is allowed, and sets up the account's systemd: gateways start at boot, and converge runs then and every few minutes. Gateways that run detached are moved to systemd, one after the other. " +
 			"Doing it again changes what differs; what was said before with --every and --notify stays, and so does the executable, unless --upgrade says otherwise.\n\n" +
 			"Examples:\n   obolctl boot install\n   obolctl boot install --every 10m --notify tell-me.service\n\n" +
 			"Exit codes: 0 installed; 1 it could not be, or there is no systemd: it says what to do instead.",
@@ -242,6 +249,9 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 	if err := w.sameHolder(false); err != nil {
 		return err
 	}
+	if _, err := w.template(); err != nil { // another site's gateways would lose their state
+		return err
+	}
 	m, err := w.manager(ctx)
 	if err != nil {
 		return err
@@ -264,7 +274,31 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 	if pinned != old {
 		changed = append([]string{"pinned " + pinned.Path}, changed...)
 	}
-	return w.tellInstalled(setup, pinned, changed)
+	moved, failed := w.moveGateways(ctx)
+	return errors.Join(w.tellInstalled(setup, pinned, append(changed, moved...)), failed)
+}
+
+// moveGateways has systemd keep the gateways that run as detached processes, one
+// after the other, and tells which it moved.
+func (w *workspace) moveGateways(ctx context.Context) (moved []string, failed error) {
+	if err := w.open(ctx, w.site.Name()); err != nil { // the manager may have just been started
+		return nil, err
+	}
+	err := w.locked(ctx, "boot install", func(*state.Tx) error {
+		_, seen := w.host.Look(ctx, nil)
+		for _, id := range slices.SortedFunc(maps.Keys(seen), resource.ID.Compare) {
+			if g := seen[id].Gateway; seen[id].Presence != resource.Present || g.Supervisor != detached {
+				continue
+			}
+			if _, err := w.host.Restart(ctx, id); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("%s: %w", w.addressAt(id), err))
+				continue
+			}
+			moved = append(moved, "moved the gateway of "+w.addressAt(id)+" to systemd")
+		}
+		return failed
+	})
+	return moved, err
 }
 
 // manager connects to the account's manager, having made sure that it is there at

@@ -106,6 +106,8 @@ func TestExamples(t *testing.T) {
 		"obolctl boot install":              1, // no systemd here, or none that looks into this home
 		"obolctl boot install --every 10m --notify tell-me.service": 1,
 		"obolctl boot uninstall":                                    1,
+		"obolctl boot status":                                       1,
+		"obolctl boot rehearse":                                     1,
 		"obolctl converge --watch --interval 2m":                    -1, // these go on until they are stopped
 		"obolctl logs inference.qwen -f":                            -1,
 		"obolctl status --watch":                                    -1,

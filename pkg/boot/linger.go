@@ -40,7 +40,7 @@ func Linger(ctx context.Context, uid int) error {
 	if !Booted() {
 		return ErrNoSystemd
 	}
-	conn, err := dial(ctx, "unix:path=/run/dbus/system_bus_socket", os.Geteuid())
+	conn, err := dial(ctx, "/run/dbus/system_bus_socket", os.Geteuid(), (*dbus.Conn).Hello)
 	if err != nil {
 		return fmt.Errorf("cannot reach logind: %v", err)
 	}

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/coreos/go-systemd/v22/util"
@@ -47,9 +49,7 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 	if !Booted() {
 		return nil, ErrNoSystemd
 	}
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
-		return dial(ctx, fmt.Sprintf("unix:path=/run/user/%d/bus", uid), uid)
-	})
+	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return dialManager(ctx, uid) })
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
@@ -67,15 +67,30 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 	return m, nil
 }
 
-// dial opens a bus as an account.
-func dial(ctx context.Context, address string, uid int) (*dbus.Conn, error) {
-	conn, err := dbus.Dial(address, dbus.WithContext(ctx))
+// dialManager opens the account's bus or, where no bus is installed, the
+// manager's own socket.
+func dialManager(ctx context.Context, uid int) (*dbus.Conn, error) {
+	folder := fmt.Sprintf("/run/user/%d", uid)
+	conn, err := dial(ctx, folder+"/bus", uid, (*dbus.Conn).Hello)
+	if err == nil {
+		return conn, nil
+	}
+	nobody := func(*dbus.Conn) error { return nil } // who is no bus is not greeted
+	if own, ownErr := dial(ctx, folder+"/systemd/private", uid, nobody); ownErr == nil {
+		return own, nil
+	}
+	return nil, err
+}
+
+// dial opens a socket that speaks D-Bus, as an account.
+func dial(ctx context.Context, socket string, uid int, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
+	conn, err := dbus.Dial("unix:path="+socket, dbus.WithContext(ctx))
 	if err != nil {
 		return nil, err
 	}
 	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
 	if err == nil {
-		err = conn.Hello()
+		err = greet(conn)
 	}
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
@@ -175,12 +190,28 @@ func (m *Manager) Run(ctx context.Context, name string) (result string, err erro
 	}
 }
 
+// Trigger has the manager start a unit, and does not wait for it.
+func (m *Manager) Trigger(ctx context.Context, name string) error {
+	if _, err := m.conn.StartUnitContext(ctx, name, "replace", nil); err != nil {
+		return fmt.Errorf("cannot start %s: %v", name, err)
+	}
+	return nil
+}
+
+// Kill ends the processes of a unit as a crash would, without asking them.
+func (m *Manager) Kill(ctx context.Context, name string) error {
+	if err := m.conn.KillUnitWithTarget(ctx, name, systemd.All, int32(syscall.SIGKILL)); err != nil {
+		return fmt.Errorf("cannot kill %s: %v", name, err)
+	}
+	return nil
+}
+
 // Uninstall stops, disables and removes the units of a site, and those that all
 // sites share once no other site has any. Gateways that run go on, and what they
 // run from stays for as long as they do. It tells what it removed.
 func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string, err error) {
 	names := []string{ConvergeTimer(site), ConvergeService(site)}
-	others, err := m.sites()
+	others, err := sitesIn(m.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -240,13 +271,8 @@ func notLoaded(err error) bool {
 	return errors.As(err, &fault) && fault.Name == "org.freedesktop.systemd1.NoSuchUnit"
 }
 
-// sites lists the sites that have a converge unit, sorted.
-func (m *Manager) sites() ([]string, error) {
-	return SitesIn(m.dir)
-}
-
-// SitesIn lists the sites that have a converge unit in a folder, sorted.
-func SitesIn(dir string) ([]string, error) {
+// sitesIn lists the sites that have a converge unit in a folder, sorted.
+func sitesIn(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("cannot list the units: %v", err)
@@ -259,6 +285,22 @@ func SitesIn(dir string) ([]string, error) {
 		}
 	}
 	return sites, nil
+}
+
+// FilesIn reads those of the units that lie in a folder, as they are there.
+func FilesIn(dir string, units []Unit) ([]Unit, error) {
+	var out []Unit
+	for _, u := range units {
+		text, err := os.ReadFile(filepath.Join(dir, u.Name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("cannot read a unit: %v", err)
+		}
+		out = append(out, Unit{u.Name, text})
+	}
+	return out, nil
 }
 
 // A State is how a unit stands with the manager.
@@ -274,6 +316,10 @@ type State struct {
 	KillMode   string
 	Restart    string
 	StartLimit bool // it is given up after some starts
+
+	MainPID int       // 0: none runs
+	Exit    int       // status with which its last process ended
+	Since   time.Time // when it became active last: a gateway answered then; zero: it never did
 }
 
 // Inspect asks how a unit stands.
@@ -296,5 +342,11 @@ func stateOf(name string, all map[string]any) State {
 	s.Stale, _ = all["NeedDaemonReload"].(bool)
 	interval, _ := all["StartLimitIntervalUSec"].(uint64)
 	s.StartLimit = interval != 0
+	pid, _ := all["MainPID"].(uint32)
+	exit, _ := all["ExecMainStatus"].(int32)
+	s.MainPID, s.Exit = int(pid), int(exit)
+	if since, _ := all["ActiveEnterTimestamp"].(uint64); since != 0 {
+		s.Since = time.UnixMicro(int64(since))
+	}
 	return s
 }

@@ -31,6 +31,11 @@ func ConvergeService(site string) string { return "obolctl-converge@" + site + "
 // ConvergeTimer names the unit that starts it again and again.
 func ConvergeTimer(site string) string { return "obolctl-converge@" + site + ".timer" }
 
+// GatewayService names the unit of one gateway.
+func GatewayService(site, namespace, name string) string {
+	return "obolctl-gateway@" + site + ":" + namespace + ":" + name + ".service"
+}
+
 // A Setup is all that units are made of.
 type Setup struct {
 	Site      string
@@ -139,7 +144,8 @@ WantedBy=default.target
 // one that was started without is not ended with this.
 //
 // TimeoutStartSec leaves the run its five minutes for the API server, and ten
-// for its work.
+// for its work. A run that does not understand its command line (64) is not
+// tried again before its time.
 func convergeUnit(s Setup) Unit {
 	argv := []string{"converge", "--site", s.Site}
 	if s.Notify != "" {
@@ -164,6 +170,7 @@ ExecStart=:` + quote(s.Exe))
 SuccessExitStatus=2 5
 Restart=on-failure
 RestartSec=2
+RestartPreventExitStatus=64
 TimeoutStartSec=15min
 KillMode=process
 UMask=0077

@@ -1,0 +1,205 @@
+package main
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+func TestJudgeNodes(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		nodes []node
+		want  boot.Check
+	}{
+		"none": {nil, boot.Check{Subject: "docker", Verdict: boot.Good, Text: "no k3d containers"}},
+		"come back": {[]node{{"k3d-a-server-0", "unless-stopped"}, {"k3d-a-serverlb", "always"}},
+			boot.Check{Subject: "docker", Verdict: boot.Good, Text: "2 k3d containers started again at boot"}},
+		"stay away": {[]node{{"k3d-a-server-0", "no"}, {"k3d-a-serverlb", "always"}, {"k3d-a-agent-0", "on-failure"}},
+			boot.Check{Subject: "docker", Verdict: boot.Bad, Text: "not started at boot: k3d-a-server-0, k3d-a-agent-0",
+				Next: "docker update --restart unless-stopped k3d-a-server-0 k3d-a-agent-0"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, judgeNodes(tc.nodes)); diff != "" {
+				t.Errorf("check (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestCheckDocker asks a Docker of our own, as the real one answers.
+func TestCheckDocker(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /containers/json", func(w http.ResponseWriter, r *http.Request) {
+		if q := r.URL.Query(); q.Get("all") != "1" || q.Get("filters") != `{"label":["app=k3d"]}` {
+			t.Errorf("asked with %v", q)
+		}
+		_, _ = w.Write([]byte(`[{"Id":"bb","Names":["/k3d-a-serverlb"]},{"Id":"aa","Names":["/k3d-a-server-0"]}]`))
+	})
+	mux.HandleFunc("GET /containers/aa/json", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"Id":"aa","Name":"/k3d-a-server-0","HostConfig":{"RestartPolicy":{"Name":"unless-stopped","MaximumRetryCount":0}}}`))
+	})
+	mux.HandleFunc("GET /containers/bb/json", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"Id":"bb","Name":"/k3d-a-serverlb","HostConfig":{"RestartPolicy":{"Name":"","MaximumRetryCount":0}}}`))
+	})
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: mux}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	want := boot.Check{Subject: "docker", Verdict: boot.Bad, Text: "not started at boot: k3d-a-serverlb", Next: "docker update --restart unless-stopped k3d-a-serverlb"}
+	if diff := cmp.Diff(want, checkDocker(t.Context(), socket)); diff != "" {
+		t.Errorf("check (-want +got):\n%s", diff)
+	}
+	if got := checkDocker(t.Context(), filepath.Join(t.TempDir(), "none.sock")); got.Verdict != boot.Good || got.Text != "not here" {
+		t.Errorf("without a socket: %+v", got)
+	}
+}
+
+// TestCheckDockerThatIsDown finds the socket of a Docker that has ended.
+func TestCheckDockerThatIsDown(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: socket})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	_ = l.Close() // which leaves the socket
+	want := boot.Check{Subject: "docker", Text: "cannot ask it: connect: connection refused"}
+	if diff := cmp.Diff(want, checkDocker(t.Context(), socket)); diff != "" {
+		t.Errorf("check (-want +got):\n%s", diff)
+	}
+}
+
+// comingBack is a report of offers that came back after a reboot in different ways.
+func comingBack(booted time.Time) plan.Report {
+	address := func(text string) offer.Address {
+		a, err := offer.ParseAddress(text)
+		if err != nil {
+			panic(err)
+		}
+		return a
+	}
+	upstream := &offer.Offer{Upstream: offer.Upstream{URL: "http://127.0.0.1:1"}}
+	gateway := func(at time.Time) *resource.Running {
+		return &resource.Running{Answering: true, Identity: resource.Identity{Started: at}, PathSeen: at.Add(time.Minute)}
+	}
+	status := func(name string, o *offer.Offer, g *resource.Running, ready time.Time) plan.OfferStatus {
+		s := plan.OfferStatus{Key: offer.Key{Type: offer.HTTP, Namespace: "shop", Name: name}, Address: address("http." + name), Offer: o, Accepted: true, Gateway: g}
+		if !ready.IsZero() {
+			s.Conditions = []plan.Condition{{Type: "Ready", Status: "True", Since: ready}}
+		}
+		return s
+	}
+	return plan.Report{Site: "home", LastBoot: booted, Offers: []plan.OfferStatus{
+		status("kept", upstream, gateway(booted.Add(time.Second)), booted.Add(-time.Hour)),
+		status("lost", upstream, gateway(booted.Add(2*time.Second)), booted.Add(40*time.Second)),
+		status("down", upstream, nil, time.Time{}),
+		status("alone", &offer.Offer{Upstream: upstream.Upstream, Standalone: true}, gateway(booted.Add(5*time.Second)), time.Time{}),
+	}}
+}
+
+func TestComebacks(t *testing.T) {
+	t.Parallel()
+	booted := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	units := []boot.State{ // systemd knows better when a gateway answered than its record
+		{Name: "obolctl-gateway@home:shop:lost.service", Active: "active", Since: booted.Add(3 * time.Second)},
+		{Name: "obolctl-gateway@home:shop:kept.service", Active: "inactive", Since: booted.Add(9 * time.Second)},
+	}
+	want := []comeback{
+		{"http.kept", true, true, booted.Add(time.Second), booted.Add(-time.Hour)},
+		{"http.lost", true, true, booted.Add(3 * time.Second), booted.Add(40 * time.Second)},
+		{"http.down", true, true, time.Time{}, time.Time{}},
+		{"http.alone", true, false, booted.Add(5 * time.Second), time.Time{}},
+	}
+	if diff := cmp.Diff(want, comebacks(comingBack(booted), units), cmp.AllowUnexported(comeback{})); diff != "" {
+		t.Errorf("comebacks (-want +got):\n%s", diff)
+	}
+}
+
+// TestBootText is what somebody on a small terminal sees.
+func TestBootText(t *testing.T) {
+	t.Parallel()
+	booted := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	rep := comingBack(booted)
+	rep.LastConverge = plan.Run{At: booted.Add(41 * time.Second), Exit: 2}
+	rep.Cluster = resource.ClusterSighting{Contacted: true, Reachable: true}
+	now := booted.Add(time.Hour)
+	path, asked := checkPath(rep, now)
+	if !asked {
+		t.Error("the path is not asked about")
+	}
+	checks := append(boot.Examine(boot.Facts{}), path, boot.Check{Subject: "drop-ins", Verdict: boot.Note,
+		Text: "obolctl-gateway@home:a-namespace:a-name.service.d/limits.conf, obolctl-converge@home.service.d/nice.conf"})
+	want := `FAULT units       not installed: nothing comes back at boot
+                  obolctl boot install
+ok    path        the cluster last reached this host at 12:01:02
+note  drop-ins    obolctl-gateway@home:a-namespace:a-name.service.d/limits.conf,
+                  obolctl-converge@home.service.d/nice.conf
+
+Booted at 12:00:00. Converge last ended at 12:00:41, with exit code 2.
+The API server answers.
+
+OFFER                                    GATEWAY ANSWERS      READY
+http.kept                                12:00:01             since before
+http.lost                                12:00:02             12:00:40
+http.down                                no                   no
+http.alone                               12:00:05             -
+
+`
+	got := bootText(rep, checks, comebacks(rep, nil), now)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	for line := range strings.Lines(got) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if _, err := json.Marshal(bootJSON(rep, checks, comebacks(rep, nil))); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestBootTextOfManyOffers(t *testing.T) {
+	t.Parallel()
+	rep := plan.Report{LastBoot: time.Now()}
+	for len(rep.Offers) < 40 {
+		rep.Offers = append(rep.Offers, comingBack(rep.LastBoot).Offers...)
+	}
+	text := bootText(rep, boot.Examine(boot.Facts{Setup: boot.Setup{Site: "home"}}), comebacks(rep, nil), time.Now())
+	if n := strings.Count(text, "\n"); n > 24 || !strings.Contains(text, "and 32 more: obolctl boot status --json\n") {
+		t.Errorf("%d lines:\n%s", n, text)
+	}
+}
+
+func TestUnitName(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{"": "", "tell-me": "tell-me.service", "tell@a\\x2db.target": "tell@a\\x2db.target", "a b": "error", "../x.service": "error"} {
+		got, err := unitName(said)
+		if err != nil {
+			got = "error"
+		}
+		if got != want {
+			t.Errorf("unitName(%q) = %q (%v), want %q", said, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/view"
+)
+
+func bootStatusCommand(p process) *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "check the next reboot, and tell how the last one went",
+		Description: "Writes nothing. How offers stand otherwise, obolctl status says.\n\nExample:\n   obolctl boot status\n\n" +
+			"Exit codes: 0 the next reboot brings offers back; 1 something in the way of that, or there is no systemd.",
+		Flags: []cli.Flag{&cli.BoolFlag{Name: "read-only", Value: true, Hidden: true}},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return misuse("boot status takes no argument")
+			}
+			w, _, err := openBoot(c, p)
+			if err != nil {
+				return err
+			}
+			return w.bootStatus(c.Context)
+		},
+	}
+}
+
+func (w *workspace) bootStatus(ctx context.Context) error {
+	in, err := w.look(ctx)
+	if err != nil {
+		return err
+	}
+	rep := plan.Status(in)
+	if rep.LastConverge, err = w.site.LastConverge(); err != nil {
+		return err
+	}
+	rep.LastBoot = bootTime()
+	facts, err := w.bootFacts(ctx, rep)
+	if err != nil {
+		return err
+	}
+	checks := append(boot.Examine(facts), checkDocker(ctx, dockerSocket))
+	if path, asked := checkPath(rep, in.Now); asked {
+		checks = append(checks, path)
+	}
+	since := comebacks(rep, facts.Gateways)
+	if w.json {
+		err = w.answer("", bootJSON(rep, checks, since))
+	} else {
+		style := w.style(w.process)
+		style.Now, style.Quiet = in.Now, true
+		if _, err = fmt.Fprint(w.stdout, bootText(rep, checks, since, in.Now)); err == nil {
+			err = view.Status(w.stdout, rep, style)
+		}
+	}
+	if err == nil && slices.ContainsFunc(checks, func(c boot.Check) bool { return c.Verdict == boot.Bad }) {
+		return exitError{code: exitFailed}
+	}
+	return err
+}
+
+// bootFacts gathers what checks are made from.
+func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts, error) {
+	f := boot.Facts{Account: accountName()}
+	for _, o := range rep.Offers {
+		if o.Gateway != nil && o.Gateway.Supervisor == detached && o.Gateway.Answering {
+			f.Detached = append(f.Detached, o.Address.String())
+		}
+	}
+	f.Setup, _ = w.installed()
+	var err error
+	if f.Lingers, err = boot.Lingers(f.Account); err != nil {
+		return f, err
+	}
+	if f.Pinned, err = boot.PinnedIn(w.binDir()); err != nil {
+		return f, err
+	}
+	if f.Pinned != (boot.Pinned{}) {
+		f.Damage = f.Pinned.Check()
+	}
+	if f.Digest, err = boot.Digest(themselves); err != nil {
+		return f, err
+	}
+	if f.Files, err = boot.FilesIn(boot.UnitDir(w.configDir()), boot.Units(f.Setup)); err != nil {
+		return f, err
+	}
+	m, err := boot.Connect(ctx, os.Getuid(), w.configDir())
+	if err != nil {
+		f.Away = err.Error()
+		return f, nil
+	}
+	defer m.Close()
+	site := w.site.Name()
+	if f.Units, err = inspect(ctx, m, boot.Target, boot.ConvergeService(site), boot.ConvergeTimer(site)); err != nil {
+		return f, err
+	}
+	f.Gateways, err = inspect(ctx, m, gatewayServices(rep)...)
+	return f, err
+}
+
+// gatewayServices names the units of the gateways that offers have.
+func gatewayServices(rep plan.Report) []string {
+	var names []string
+	for _, o := range rep.Offers {
+		if o.Offer != nil && o.Offer.HasGateway() {
+			names = append(names, boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name))
+		}
+	}
+	return names
+}
+
+func inspect(ctx context.Context, m *boot.Manager, names ...string) ([]boot.State, error) {
+	var all []boot.State
+	for _, name := range names {
+		state, err := m.Inspect(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, state)
+	}
+	return all, nil
+}
+
+// checkPath tells when the cluster last reached a gateway on this host. False
+// when no offer is asked for by the cluster.
+func checkPath(rep plan.Report, now time.Time) (boot.Check, bool) {
+	var last time.Time
+	asked := false
+	for _, o := range rep.Offers {
+		if o.Offer == nil || !o.Offer.HasGateway() || o.Offer.Standalone || o.Tombstone != nil {
+			continue
+		}
+		asked = true
+		if o.Gateway != nil && o.Gateway.PathSeen.After(last) {
+			last = o.Gateway.PathSeen
+		}
+	}
+	c := boot.Check{Subject: "path", Verdict: boot.Good, Text: "the cluster last reached this host at " + moment(last, now)}
+	if last.IsZero() {
+		c.Verdict, c.Text = boot.Unknown, "the cluster has not been seen to reach this host"
+	}
+	return c, asked
+}
+
+// A comeback is when an offer came back, as far as anybody knows; a zero time is
+// unknown.
+type comeback struct {
+	address          string
+	gateway, cluster bool // it has one, and is in one
+	answering, ready time.Time
+}
+
+// comebacks tells since when gateways answer and offers are Ready.
+func comebacks(rep plan.Report, units []boot.State) []comeback {
+	var out []comeback
+	for _, o := range rep.Offers {
+		if o.Tombstone != nil || !o.Accepted {
+			continue
+		}
+		c := comeback{address: o.Address.String(), gateway: o.Offer != nil && o.Offer.HasGateway(), cluster: o.Offer == nil || o.Offer.InCluster()}
+		if o.Gateway != nil && o.Gateway.Answering {
+			c.answering = o.Gateway.Identity.Started
+			name := boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name)
+			if i := slices.IndexFunc(units, func(u boot.State) bool { return u.Name == name && u.Active == "active" }); i >= 0 {
+				c.answering = units[i].Since
+			}
+		}
+		for _, condition := range o.Conditions {
+			if condition.Type == "Ready" && condition.Status == "True" {
+				c.ready = condition.Since
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// comebackCap is how many offers are shown.
+const comebackCap = 8
+
+// verdictMarks stand before checks.
+var verdictMarks = map[boot.Verdict]string{boot.Good: "ok   ", boot.Note: "note ", boot.Bad: "FAULT", boot.Unknown: "?    "}
+
+func bootText(rep plan.Report, checks []boot.Check, since []comeback, now time.Time) string {
+	var b strings.Builder
+	for _, c := range checks {
+		fmt.Fprint(&b, wrapped(fmt.Sprintf("%s %-11s", verdictMarks[c.Verdict], c.Subject), c.Text))
+		if c.Next != "" {
+			fmt.Fprintf(&b, "%18s%s\n", "", c.Next)
+		}
+	}
+	if !rep.LastBoot.IsZero() {
+		fmt.Fprintf(&b, "\nBooted at %s.", moment(rep.LastBoot, now))
+	}
+	if run := rep.LastConverge; !run.At.IsZero() {
+		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
+	}
+	b.WriteString("\n" + apiLine(rep))
+	if len(since) > 0 {
+		fmt.Fprintf(&b, "\n%-40s %-20s %s\n", "OFFER", "GATEWAY ANSWERS", "READY")
+	}
+	for i, c := range since {
+		if i == comebackCap && len(since) > comebackCap+1 {
+			fmt.Fprintf(&b, "and %d more: obolctl boot status --json\n", len(since)-i)
+			break
+		}
+		answers, ready := "-", "-"
+		if c.gateway {
+			answers = after(c.answering, rep.LastBoot, now)
+		}
+		if c.cluster {
+			ready = after(c.ready, rep.LastBoot, now)
+		}
+		fmt.Fprintf(&b, "%-40s %-20s %s\n", c.address, answers, ready)
+	}
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// apiLine says how the API server stands.
+func apiLine(rep plan.Report) string {
+	switch {
+	case !rep.Cluster.Contacted:
+		return ""
+	case rep.Cluster.Reachable:
+		return "The API server answers.\n"
+	}
+	return wrapped("The API server does not answer:", rep.Cluster.Why)
+}
+
+// after words since when something holds.
+func after(t, booted, now time.Time) string {
+	switch {
+	case t.IsZero():
+		return "no"
+	case t.Before(booted):
+		return "since before"
+	}
+	return moment(t, now)
+}
+
+// moment words an instant: with its day, unless that is today.
+func moment(t, now time.Time) string {
+	t = t.In(now.Location())
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateTime)
+}
+
+// wrapped sets text beside its head, within 80 columns.
+func wrapped(head, text string) string {
+	const width = 80
+	var b strings.Builder
+	indent := strings.Repeat(" ", len(head))
+	line := head
+	for _, word := range strings.Fields(text) {
+		if len(line) > len(indent) && len(line)+1+len(word) > width {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += " " + word
+	}
+	return b.String() + line + "\n"
+}
+
+// bootJSON is the same for scripts.
+func bootJSON(rep plan.Report, checks []boot.Check, since []comeback) map[string]any {
+	instant := func(t time.Time) any {
+		if t.IsZero() {
+			return nil
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	said, offers, decisions := []any{}, []any{}, []any{}
+	for _, c := range checks {
+		verdict := string(c.Verdict)
+		if c.Verdict == boot.Unknown {
+			verdict = "unknown"
+		}
+		said = append(said, map[string]any{"subject": c.Subject, "verdict": verdict, "text": c.Text, "next": c.Next})
+	}
+	for _, c := range since {
+		offers = append(offers, map[string]any{"address": c.address, "gateway": c.gateway, "answering_since": instant(c.answering), "ready_since": instant(c.ready)})
+	}
+	for _, d := range rep.Decisions {
+		decisions = append(decisions, map[string]any{"address": d.Address.String(), "class": d.Class, "cause": d.Cause, "why": d.Why, "next": d.Next})
+	}
+	doc := map[string]any{
+		"site": rep.Site, "checks": said, "last_boot": instant(rep.LastBoot), "last_converge": nil, "offers": offers, "decisions": decisions,
+		"cluster": map[string]any{"contacted": rep.Cluster.Contacted, "reachable": rep.Cluster.Reachable, "why": rep.Cluster.Why},
+	}
+	if run := rep.LastConverge; !run.At.IsZero() {
+		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit}
+	}
+	return doc
+}
