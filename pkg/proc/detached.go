@@ -225,8 +225,11 @@ func ended(e resource.Exit) string {
 
 // end asks the process to stop, and kills it after the grace. A process that has
 // ended is left alone, whoever has its PID now.
-func (d *detached) end(ctx context.Context, _ resource.ID, old resource.Running) error {
+func (d *detached) end(ctx context.Context, gateway resource.ID, old resource.Running) error {
 	id := old.Identity
+	if d.supervisor(gateway, id.PID) == supervisorSystemd {
+		return fmt.Errorf("systemd would start it again: systemctl --user disable --now %s", d.unit(gateway))
+	}
 	h, err := grab(id)
 	if errors.Is(err, errGone) {
 		return nil
