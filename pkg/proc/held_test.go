@@ -52,21 +52,13 @@ func TestHeld(t *testing.T) {
 		}, resource.HeldStopped, resource.Absent},
 		"masked": {func(t *testing.T, want resource.Spec, _ *resource.Running) {
 			systemctl(t, "mask", "--now", unitOf(dir, want))
-			t.Cleanup(func() { exec.Command("systemctl", "--user", "unmask", unitOf(dir, want)).Run() })
+			t.Cleanup(func() { _ = exec.Command("systemctl", "--user", "unmask", unitOf(dir, want)).Run() })
 		}, resource.HeldMasked, resource.Absent},
 		"told to end, which systemd was not": {func(t *testing.T, _ resource.Spec, g *resource.Running) {
 			if err := syscall.Kill(g.Identity.PID, syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
 		}, "", resource.Present},
-		"its restart fails": {func(t *testing.T, want resource.Spec, g *resource.Running) {
-			broken := *want.Gateway
-			broken.Upstream, want.Gateway = "nonsense", &broken
-			_, err := s.Put(t.Context(), want, resource.Terms{UID: g.Identity.Instance, Restart: true})
-			if err == nil || !strings.Contains(err.Error(), "is no http or https URL") {
-				t.Fatalf("Put = %v", err)
-			}
-		}, "", resource.Absent},
 		"its record is of a detached process": {func(t *testing.T, want resource.Spec, _ *resource.Running) {
 			systemctl(t, "stop", unitOf(dir, want))
 			path := filepath.Join(folder(dir, want.ID), resource.RecordFile)
@@ -160,6 +152,23 @@ func TestCrashLoop(t *testing.T) {
 	}
 }
 
+// TestFailedRestart ends a gateway that answered, and what comes after it never
+// does: it is gone, and nobody wanted it down.
+func TestFailedRestart(t *testing.T) {
+	t.Parallel()
+	dir, want := inUnits(t), unique()
+	s := supervisor(t, dir, nil)
+	put(t, s, want, resource.Terms{})
+	supervisor(t, dir, func(c *proc.Config) { c.Args = []string{"misbehave", "exits"} })
+	if _, err := s.Restart(t.Context(), want.ID); err == nil || !strings.Contains(err.Error(), "ended with status 3 before it answered") {
+		t.Errorf("Restart = %v", err)
+	}
+	got := look(t, dir, want.ID)
+	if got.Presence != resource.Absent || got.Gateway.Held != "" || got.Gateway.Last.Code != 3 || got.Gateway.State != resource.GatewayFailed {
+		t.Errorf("seen %+v %+v", got, got.Gateway)
+	}
+}
+
 // TestSystemdTakesOver has a detached gateway when systemd comes to keep them.
 func TestSystemdTakesOver(t *testing.T) {
 	t.Parallel()
@@ -226,7 +235,7 @@ func TestMaskedIsNotStarted(t *testing.T) {
 	t.Parallel()
 	dir, want := inUnits(t), unique()
 	systemctl(t, "mask", unitOf(dir, want))
-	t.Cleanup(func() { exec.Command("systemctl", "--user", "unmask", unitOf(dir, want)).Run() })
+	t.Cleanup(func() { _ = exec.Command("systemctl", "--user", "unmask", unitOf(dir, want)).Run() })
 	if _, err := supervisor(t, dir, nil).Put(t.Context(), want, resource.Terms{}); err == nil || !strings.Contains(err.Error(), "is masked") {
 		t.Errorf("Put = %v", err)
 	}
