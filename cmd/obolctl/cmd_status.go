@@ -109,7 +109,7 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 	style.Now = in.Now
 	switch {
 	case q.html != "":
-		err = w.writePage(q.html, rep, style)
+		err = w.writePage(q.html, rep, askOutside(ctx, in, rep.Offers), style)
 	case q.address != "":
 		var addr offer.Address
 		if _, err := w.find(q.address); err != nil {

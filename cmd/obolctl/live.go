@@ -13,6 +13,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 )
@@ -20,6 +21,14 @@ import (
 const (
 	hostEvery = time.Second      // between looks at the host, and between frames
 	lookLimit = 30 * time.Second // of one look: what takes longer came to nothing
+)
+
+// How often, and about how many offers at once, the public side is asked. What
+// others serve is asked rarely.
+const (
+	catalogEvery = 5 * time.Second
+	termsEvery   = 15 * time.Second
+	termsAtOnce  = 8
 )
 
 // A finding is what one look at everything brought.
@@ -54,11 +63,23 @@ type watcher struct {
 	found  chan func()
 	due    time.Time // when to look next
 	busy   bool      // looking at the host
+	asks   asking
+}
+
+// An asking is what of the public side was asked when; its answers are about one
+// accepted set.
+type asking struct {
+	client *public.Client
+	busy   bool
+	set    int
+	listed time.Time
+	terms  map[offer.Key]time.Time
 }
 
 // watch shows the site on the terminal. An address keeps it to the offers meant.
 func (w *workspace) watch(ctx context.Context, address string, interval time.Duration, readOnly bool) (err error) {
-	v := &watcher{w: w, interval: interval, readOnly: readOnly, found: make(chan func(), 2)}
+	v := &watcher{w: w, interval: interval, readOnly: readOnly, found: make(chan func(), 3), asks: asking{client: public.New(askTime)}}
+	defer v.asks.client.Close()
 	w.declared(ctx)
 	if address != "" {
 		keys, err := w.find(address)
@@ -105,6 +126,7 @@ func (v *watcher) run(ctx context.Context) error {
 			}
 		case <-tick.C:
 			v.lookHost(ctx)
+			v.askOutside(ctx)
 		case sig := <-signals:
 			if err := v.signalled(sig); err != nil {
 				return err
@@ -296,5 +318,69 @@ func (v *watcher) takeHost(f hostFinding) {
 	rep := v.report(in)
 	rep.LastConverge, rep.LastBoot = v.sight.Report.LastConverge, v.sight.Report.LastBoot
 	v.in, v.sight.Report, v.sight.Host = in, rep, f.at
+	v.show()
+}
+
+// askOutside asks what buyers see, of what that is due for: the catalog, and the
+// URLs of some offers.
+func (v *watcher) askOutside(ctx context.Context) {
+	if v.asks.busy || v.sight.Seen.IsZero() || v.in.Memory.Accepted == nil {
+		return
+	}
+	v.forgetAnswers()
+	now, in, client := time.Now(), v.in, v.asks.client
+	var forCatalog, forTerms []plan.OfferStatus
+	if now.Sub(v.asks.listed) >= catalogEvery {
+		forCatalog, v.asks.listed = v.sight.Report.Offers, now
+	}
+	for _, o := range v.sight.Report.Offers {
+		if o.Accepted && len(forTerms) < termsAtOnce && now.Sub(v.asks.terms[o.Key]) >= termsEvery {
+			forTerms, v.asks.terms[o.Key] = append(forTerms, o), now
+		}
+	}
+	if forCatalog == nil && forTerms == nil {
+		return
+	}
+	v.asks.busy = true
+	v.beside(func() func() {
+		listed, terms := askListed(ctx, client, in, forCatalog), askTerms(ctx, client, in, forTerms)
+		return func() { v.takeOutside(in, listed, terms) }
+	})
+}
+
+// forgetAnswers forgets what was answered about other terms than those accepted
+// now, or before an offer stopped or sold again.
+func (v *watcher) forgetAnswers() {
+	if n := v.in.Memory.Accepted.Number; n != v.asks.set || v.asks.terms == nil {
+		v.asks.set, v.asks.listed, v.asks.terms, v.sight.Outside = n, time.Time{}, map[offer.Key]time.Time{}, nil
+	}
+	kept := map[offer.Key]view.Outside{}
+	for k, seen := range v.sight.Outside {
+		if seen.Stopped == stopped(v.in, k) {
+			kept[k] = seen
+			continue
+		}
+		v.asks.listed = time.Time{}
+		delete(v.asks.terms, k)
+	}
+	v.sight.Outside = kept
+}
+
+// takeOutside takes in what was answered; what was not asked stays as it was
+// answered before.
+func (v *watcher) takeOutside(in plan.Input, listed map[offer.Key]*public.Answer, terms map[offer.Key][]public.Answer) {
+	v.asks.busy = false
+	if v.in.Memory.Accepted == nil || v.in.Memory.Accepted.Number != v.asks.set {
+		return // about what is accepted no more
+	}
+	for k, seen := range v.sight.Outside {
+		if _, asked := listed[k]; !asked {
+			listed[k] = seen.Catalog
+		}
+		if _, asked := terms[k]; !asked {
+			terms[k] = seen.URLs
+		}
+	}
+	v.sight.Outside = asOutside(in, v.sight.Report.Offers, listed, terms)
 	v.show()
 }

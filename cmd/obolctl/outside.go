@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -15,29 +14,63 @@ import (
 func askOutside(ctx context.Context, in plan.Input, offers []plan.OfferStatus) map[offer.Key]view.Outside {
 	client := public.New(askTime)
 	defer client.Close()
+	return asOutside(in, offers, askListed(ctx, client, in, offers), askTerms(ctx, client, in, offers))
+}
+
+// asOutside puts together what was asked about the offers that are accepted.
+func asOutside(in plan.Input, offers []plan.OfferStatus, listed map[offer.Key]*public.Answer, terms map[offer.Key][]public.Answer) map[offer.Key]view.Outside {
 	out := map[offer.Key]view.Outside{}
+	for _, o := range offers {
+		if o.Offer != nil && o.Accepted {
+			out[o.Key] = view.Outside{Stopped: stopped(in, o.Key), Catalog: listed[o.Key], URLs: terms[o.Key]}
+		}
+	}
+	return out
+}
+
+// askListed asks the catalog once, and judges it for each accepted offer of the
+// cluster.
+func askListed(ctx context.Context, client *public.Client, in plan.Input, offers []plan.OfferStatus) map[offer.Key]*public.Answer {
+	out := map[offer.Key]*public.Answer{}
 	base := in.World.Cluster.PublicURL
-	var listed public.Catalog
-	var catalog *public.Answer
+	var sold []public.Sold
+	for _, o := range offers {
+		if o.Offer != nil && o.Accepted && o.Offer.InCluster() {
+			sold = append(sold, soldOf(in, *o.Offer))
+		}
+	}
+	if base == "" || sold == nil {
+		return out
+	}
+	listed, a := client.Catalog(ctx, base)
+	for _, s := range sold {
+		out[s.Offer.Key()] = judged(a, listed, s)
+	}
+	return out
+}
+
+// askTerms asks the accepted offers' own URLs, all at once.
+func askTerms(ctx context.Context, client *public.Client, in plan.Input, offers []plan.OfferStatus) map[offer.Key][]public.Answer {
+	var all []public.Inquiry
+	var of []offer.Key
 	for _, o := range offers {
 		if o.Offer == nil || !o.Accepted {
 			continue
 		}
-		sold := soldOf(in, *o.Offer)
-		seen := view.Outside{Stopped: stopped(in, o.Key)}
-		if o.Offer.InCluster() && base != "" {
-			if catalog == nil {
-				all, a := client.Catalog(ctx, base)
-				listed, catalog = all, &a
+		url := o.Offer.PublicURL(in.World.Cluster.PublicURL)
+		if url == "" {
+			continue
+		}
+		own, _ := public.Of(*o.Offer, url, stopped(in, o.Key) != "")
+		for _, q := range own {
+			if q.Reads() {
+				all, of = append(all, q), append(of, o.Key)
 			}
-			seen.Catalog = judged(*catalog, listed, sold)
 		}
-		if sold.URL != "" {
-			own, _ := public.Of(*o.Offer, sold.URL, sold.Stopped)
-			own = slices.DeleteFunc(own, func(q public.Inquiry) bool { return !q.Reads() })
-			seen.URLs = client.Ask(ctx, own)
-		}
-		out[o.Key] = seen
+	}
+	out := map[offer.Key][]public.Answer{}
+	for i, a := range client.Ask(ctx, all) {
+		out[of[i]] = append(out[of[i]], a)
 	}
 	return out
 }

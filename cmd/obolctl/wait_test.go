@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // A stall is a standalone offer http.notes, with what stands on both sides of its
@@ -21,6 +22,7 @@ type stall struct {
 	public string // where buyers reach it
 	up     atomic.Bool
 	open   atomic.Bool // its public URL leads to the gateway
+	asked  atomic.Int64
 }
 
 // newStall has all of it answer.
@@ -37,6 +39,7 @@ func newStall(t *testing.T) *stall {
 	t.Cleanup(model.Close)
 	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: fmt.Sprintf("127.0.0.1:%d", s.port)})
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked.Add(1)
 		if s.open.Load() {
 			proxy.ServeHTTP(w, r)
 			return
@@ -132,4 +135,33 @@ func saysAll(t *testing.T, text string, wants ...string) {
 			t.Errorf("it does not say %q:\n%s", want, text)
 		}
 	}
+}
+
+// TestWatchAsksOutside: what buyers are answered is seen where the site is
+// watched, on the page too, and is not asked all the time.
+func TestWatchAsksOutside(t *testing.T) {
+	t.Parallel()
+	s := newStall(t)
+	s.must(0, "apply", "--auto-approve")
+	before, began := s.asked.Load(), time.Now()
+	w := s.watches(t)
+	w.sees("● selling")
+	eventually(t, time.Minute, func() string {
+		if s.asked.Load() == before {
+			return "nobody asks"
+		}
+		return ""
+	})
+	s.open.Store(false)
+	w.sees("! no 402 as accepted").sees("selling → no 402 as accepted")
+	s.open.Store(true)
+	w.sees("no 402 as accepted → selling")
+	w.types("\r").sees("as accepted: " + s.public + "/").types("q")
+	w.leaves(0)
+	rounds := 1 + int64(time.Since(began)/(14*time.Second))
+	if n := s.asked.Load() - before; n > 2*rounds { // two URLs each time
+		t.Errorf("it was asked %d times within %v", n, time.Since(began))
+	}
+	s.open.Store(false)
+	saysAll(t, s.must(0, "status", "--html", "-").stdout, "! no 402 as accepted", "404, and no 402: "+s.public+"/")
 }

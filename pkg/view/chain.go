@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -35,12 +36,41 @@ type Outside struct {
 	URLs    []public.Answer // of its own URLs, in order; empty: not asked
 }
 
+// stand words what buyers see of an offer that is sellable by its conditions. What
+// contradicts these is bad; what could not be seen is for a person to look at.
+func (x Outside) stand() stand {
+	if a := x.Catalog; a != nil && a.Verdict == public.Mismatch {
+		switch {
+		case len(a.Differences) == 0:
+			return stand{"○", "no catalog", bad}
+		case a.Differences[0].After == nil && len(a.Differences) == 1:
+			return stand{"○", "not listed", bad}
+		}
+		return stand{"!", "listed otherwise", bad}
+	}
+	switch {
+	case x.answers(public.Mismatch):
+		return stand{"!", "no 402 as accepted", bad}
+	case x.Catalog != nil && x.Catalog.Verdict == public.Unknown:
+		return stand{"?", "catalog not seen", care}
+	case x.answers(public.Unknown):
+		return stand{"?", "402 not seen", care}
+	}
+	return stand{"●", "selling", good}
+}
+
+// answers reports whether one of the offer's own URLs was answered like this.
+func (x Outside) answers(v public.Verdict) bool {
+	return slices.ContainsFunc(x.URLs, func(a public.Answer) bool { return a.Verdict == v })
+}
+
 // StatusOne writes how the offers stand that the address means, each with the
 // chain gateway → upstream → path → conditions → catalog → 402 up to its first
 // break; outside is what buyers see of them, as far as that was asked. It fails
 // when no offer of the report is meant.
 func StatusOne(w io.Writer, r plan.Report, a offer.Address, outside map[offer.Key]Outside, s Style) error {
-	p := &page{Style: s, outside: outside}
+	s.outside = outside
+	p := &page{Style: s}
 	found := false
 	for _, o := range r.Offers {
 		if a.Matches(o.Address) {

@@ -13,6 +13,7 @@ import (
 // Draw gives the lines of a frame, as many as there are rows, none wider than
 // the style has columns.
 func (l *Live) Draw(s Style, rows int) []string {
+	s.outside = l.sight.Outside
 	head, foot := l.head(s, rows), l.foot(s)
 	room := max(rows-len(head)-len(foot), 0)
 	var body []string

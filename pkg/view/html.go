@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -21,8 +22,10 @@ const htmlEvents = 50 // of the history, on a page
 // HTML writes how every offer stands as one page that needs nothing else: no
 // script, no file beside it. It has the words of Status, with what is decided by
 // a person before the offers, and the chain of each offer folded below it. All
-// ages are as of s.Now, which stands at the top. Entries are the newest last.
-func HTML(w io.Writer, r plan.Report, entries []Entry, s Style) error {
+// ages are as of s.Now, which stands at the top. Entries are the newest last; outside
+// is what buyers see of the offers, as far as that was asked.
+func HTML(w io.Writer, r plan.Report, entries []Entry, outside map[offer.Key]Outside, s Style) error {
+	s.outside = outside
 	t, err := template.New("status").Parse(statusPage)
 	if err != nil {
 		return err
@@ -228,7 +231,7 @@ func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 // told is what StatusOne tells of an offer before its chain.
 func (s Style) told(o plan.OfferStatus, r plan.Report) []htmlLine {
 	o.Drift, r.Decisions = nil, nil // they stand above
-	p := &page{Style: Style{Now: s.Now, Width: 1 << 12}}
+	p := &page{Style: Style{Now: s.Now, Width: 1 << 12, outside: s.outside}}
 	p.one(o, r)
 	text, _, _ := strings.Cut(p.b.String(), "\n\n")
 	_, text, _ = strings.Cut(text, "\n") // the first line is that of the table

@@ -20,7 +20,7 @@ import (
 // statusHTML is the page of a report.
 func statusHTML(t *testing.T, r plan.Report, entries []view.Entry) string {
 	t.Helper()
-	return string(screen(t, func(b *bytes.Buffer) error { return view.HTML(b, r, entries, view.Style{Now: now}) }))
+	return string(screen(t, func(b *bytes.Buffer) error { return view.HTML(b, r, entries, nil, view.Style{Now: now}) }))
 }
 
 func TestHTMLPages(t *testing.T) {

@@ -14,11 +14,12 @@ import (
 // A Sight is what a live view is shown: what was seen last, and how old it is.
 type Sight struct {
 	Report  plan.Report
-	Entries []Entry   // of the history, the newest last
-	Seen    time.Time // when the last look that came about was; zero: none was yet
-	Host    time.Time // when this host was last seen
-	Asking  time.Time // when the look began that is under way; zero: none is
-	Why     string    // why the last look came to nothing; "": it came about
+	Entries []Entry               // of the history, the newest last
+	Outside map[offer.Key]Outside // what buyers see of offers, as far as that was asked
+	Seen    time.Time             // when the last look that came about was; zero: none was yet
+	Host    time.Time             // when this host was last seen
+	Asking  time.Time             // when the look began that is under way; zero: none is
+	Why     string                // why the last look came to nothing; "": it came about
 }
 
 // A Key is what somebody pressed.
@@ -91,7 +92,7 @@ type outlook struct {
 func (l *Live) See(x Sight, now time.Time) {
 	first := l.sight.Seen.IsZero()
 	l.sight = x
-	s := Style{Now: now}
+	s := Style{Now: now, outside: x.Outside}
 	l.offers = s.needsFirst(x.Report.Offers)
 	if x.Seen.IsZero() {
 		return

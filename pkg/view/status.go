@@ -7,6 +7,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -93,7 +94,7 @@ func (s Style) standing(o plan.OfferStatus) stand {
 	case o.Stranded != "":
 		return stand{"!", "selling, wrong wallet", bad}
 	}
-	return stand{"●", "selling", good}
+	return s.outside[o.Key].stand()
 }
 
 // unsaid words how an offer stands of which nothing says whether it sells.
@@ -112,7 +113,7 @@ func unsaid(live resource.Presence) stand {
 func (s Style) stopped(o plan.OfferStatus) stand {
 	over := !s.Now.Before(o.Drain.EndsAt())
 	switch {
-	case over && o.Sellable != nil && *o.Sellable:
+	case over && (o.Sellable != nil && *o.Sellable || s.outside[o.Key].answers(public.Mismatch)):
 		return stand{"!", "drained, but sells", bad}
 	case o.Loose:
 		return stand{"!", "drain not in force", bad}

@@ -22,6 +22,8 @@ type Style struct {
 	Quiet   bool      // only what needs somebody: one line for each change, nothing when there is none
 	Verbose bool      // every field and every change, uncut
 	Live    bool      // lines can be written anew: what is waited for is shown in place
+
+	outside map[offer.Key]Outside // what buyers see of offers, where somebody asked
 }
 
 // width is the number of columns to write in.
@@ -67,8 +69,7 @@ func command(s string) span { return span{text: s, tone: bold, solid: true} }
 // A page gathers text and writes it at once.
 type page struct {
 	Style
-	b       strings.Builder
-	outside map[offer.Key]Outside // what buyers see of offers, where somebody asked
+	b strings.Builder
 }
 
 // to writes the page.
