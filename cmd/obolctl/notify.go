@@ -29,6 +29,10 @@ func managerOf(p process) (m manager, there bool, err error) {
 	return m, m.socket != "", os.Unsetenv("NOTIFY_SOCKET")
 }
 
+// managerPatience is how long the manager may take to take a notice, or to do
+// what it was told.
+const managerPatience = 5 * time.Second
+
 // tell sends a notice, and descriptors with it.
 func (m manager) tell(notice string, fds ...int) error {
 	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
@@ -40,7 +44,12 @@ func (m manager) tell(notice string, fds ...int) error {
 	if len(fds) > 0 {
 		rights = unix.UnixRights(fds...)
 	}
-	if err := unix.Sendmsg(fd, []byte(notice), rights, &unix.SockaddrUnix{Name: m.socket}, unix.MSG_NOSIGNAL); err != nil {
+	limit := unix.NsecToTimeval(managerPatience.Nanoseconds())
+	err = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &limit)
+	if err == nil {
+		err = unix.Sendmsg(fd, []byte(notice), rights, &unix.SockaddrUnix{Name: m.socket}, unix.MSG_NOSIGNAL)
+	}
+	if err != nil {
 		return fmt.Errorf("cannot tell the service manager: %v", err)
 	}
 	return nil
@@ -72,9 +81,6 @@ func (m manager) Drop(l net.Listener) error {
 // storedName names a listener in the manager's store, where a colon separates
 // names.
 func storedName(l net.Listener) string { return strings.ReplaceAll(l.Addr().String(), ":", "_") }
-
-// managerPatience is how long the manager may take to do what it was told.
-const managerPatience = 5 * time.Second
 
 // caughtUp returns when the manager has done all that it was told so far: it
 // closes the descriptor that comes with a barrier.
