@@ -56,7 +56,8 @@ func serveUnit(c *cli.Context, p process, unit string) error {
 	if err != nil {
 		return err
 	}
-	if err = serveGateway(c, p, gateway.Options{Config: config, Log: file, Journal: log}); err != nil {
+	left := proc.Inherited(c.Context, filepath.Dir(config))
+	if err = serveGateway(c, p, gateway.Options{Config: config, Log: file, Journal: log, Inherited: left}); err != nil {
 		log.failed(err)
 	}
 	return err
@@ -100,9 +101,11 @@ func serveGateway(c *cli.Context, p process, o gateway.Options) error {
 		ready = append(ready, func() { _ = m.tell(daemon.SdNotifyReady) }) // what it is not told of, it ends
 		defer context.AfterFunc(c.Context, func() { _ = m.tell(daemon.SdNotifyStopping) })()
 	}
-	if o.Inherited, err = inherited(p, readyFD); err != nil {
+	given, err := inherited(p, readyFD)
+	if err != nil {
 		return err
 	}
+	o.Inherited = append(o.Inherited, given...)
 	o.Version, o.LookupEnv = version, p.lookupEnv
 	o.Ready = func() {
 		for _, say := range ready {

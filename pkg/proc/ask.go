@@ -20,7 +20,9 @@ func call(ctx context.Context, folder, method, path string, within time.Duration
 	defer cancel()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
-		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dialGateway(ctx, folder) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return dialIn(ctx, folder, resource.SocketFile)
+		},
 	}
 	r, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path, nil)
 	if err != nil {
@@ -55,17 +57,22 @@ func call(ctx context.Context, folder, method, path string, within time.Duration
 	return a, nil
 }
 
-// dialGateway connects to a gateway's admin socket. It is named through its
-// folder, since unix paths end at 107 bytes.
-func dialGateway(ctx context.Context, folder string) (*net.UnixConn, error) {
+// dialIn connects to a socket in a folder.
+func dialIn(ctx context.Context, folder, socket string) (*net.UnixConn, error) {
 	dir, err := os.Open(folder)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = dir.Close() }() // read only: nothing can be lost
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), resource.SocketFile))
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", through(dir, socket))
 	if err != nil {
 		return nil, err
 	}
 	return conn.(*net.UnixConn), nil // what dialling "unix" gives
+}
+
+// through names a socket by the descriptor of its folder, since unix paths end at
+// 107 bytes.
+func through(dir *os.File, socket string) string {
+	return fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socket)
 }

@@ -48,10 +48,7 @@ func (d *detached) launch(ctx context.Context, want resource.Spec) error {
 // relaunch holds the listeners of the old process until the new one has them:
 // nobody who connects in between is refused.
 func (d *detached) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
-	var left inheritance
-	if old.Answering {
-		left = inherit(ctx, d.folder(want.ID))
-	}
+	left := d.inherit(ctx, want.ID, old)
 	if err := d.end(ctx, want.ID, old); err != nil {
 		left.close()
 		return err

@@ -14,9 +14,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // maxHanded is how many listeners are taken over at most.
@@ -80,21 +83,97 @@ func local(a netip.AddrPort) netip.AddrPort {
 }
 
 // inherit takes copies of a gateway's listeners over at its admin socket. The
-// gateway goes on accepting until it is told to stop. One that does not know how
-// to hand over leaves nothing, as does one that fails to: it is replaced all the
-// same.
-func inherit(ctx context.Context, folder string) inheritance {
-	in, err := takeOver(ctx, folder)
+// gateway goes on accepting until it is told to stop. One that does not answer,
+// does not know how to hand over, or fails to, leaves nothing: it is replaced all
+// the same.
+func (c *Config) inherit(ctx context.Context, id resource.ID, old resource.Running) inheritance {
+	if !old.Answering {
+		return inheritance{}
+	}
+	in, err := takeOver(ctx, c.folder(id), resource.SocketFile)
 	if err != nil {
 		in.close()
 	}
 	return in
 }
 
-func takeOver(ctx context.Context, folder string) (in inheritance, err error) {
+// Inherited gives the listeners that a supervisor holds for the process which
+// systemd starts as the gateway of a folder, since nothing can be passed to that
+// on its way. There are none unless a detached gateway was there before, and
+// whatever goes wrong: the process then binds what it wants.
+func Inherited(ctx context.Context, folder string) []net.Listener {
+	in, err := takeOver(ctx, folder, resource.HeirSocket)
+	defer in.close()
+	if err != nil {
+		return nil
+	}
+	var out []net.Listener
+	for _, f := range in.files {
+		if l, err := net.FileListener(f); err == nil {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+// await keeps the listeners at a socket in the folder, for the one process that
+// asks, until told to stop. Once that has them, ours are closed.
+func (in *inheritance) await(ctx context.Context, folder string) (stop func(), err error) {
+	dir, err := os.Open(folder)
+	if err != nil {
+		return nil, fmt.Errorf("cannot hand listeners over: %v", err)
+	}
+	name := through(dir, resource.HeirSocket)
+	_ = os.Remove(name) // of a run that was killed
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", name)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("cannot hand listeners over: %v", err), dir.Close())
+	}
+	var asked sync.WaitGroup
+	asked.Go(func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return // told to stop
+		}
+		_ = in.send(conn.(*net.UnixConn)) // who is not given any binds them
+		_ = conn.Close()
+		in.close()
+	})
+	return func() {
+		_ = l.Close() // which removes it
+		asked.Wait()
+		in.close()
+		_ = dir.Close() // read only: nothing can be lost
+	}, nil
+}
+
+// send answers one request as a gateway does.
+func (in *inheritance) send(conn *net.UnixConn) error {
+	if err := conn.SetDeadline(time.Now().Add(answerWithin)); err != nil {
+		return err
+	}
+	if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+		return err
+	}
+	line, err := json.Marshal(map[string]any{"listeners": in.addrs})
+	if err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: listeners\r\n\r\n"); err != nil {
+		return err
+	}
+	var fds []int
+	for _, f := range in.files {
+		fds = append(fds, int(f.Fd()))
+	}
+	_, _, err = conn.WriteMsgUnix(append(line, '\n'), unix.UnixRights(fds...), nil)
+	return err
+}
+
+func takeOver(ctx context.Context, folder, socket string) (in inheritance, err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	conn, err := dialGateway(ctx, folder)
+	conn, err := dialIn(ctx, folder, socket)
 	if err != nil {
 		return in, err
 	}

@@ -81,7 +81,7 @@ func TestHeld(t *testing.T) {
 				got = look(t, dir, want.ID)
 				return got.Presence == tc.there && got.Gateway.State != resource.GatewayStarting
 			})
-			if got.Gateway.Held != tc.held || got.Gateway.Supervisor != "systemd" {
+			if got.Gateway.Held != tc.held || got.Gateway.Supervisor != "systemd" || got.Gateway.Unit != unitOf(dir, want) {
 				t.Errorf("seen %+v, want held %q", got.Gateway, tc.held)
 			}
 			if tc.held == resource.HeldMasked {
@@ -170,9 +170,10 @@ func TestFailedRestart(t *testing.T) {
 }
 
 // TestSystemdTakesOver has a detached gateway when systemd comes to keep them.
+// Nobody is refused meanwhile.
 func TestSystemdTakesOver(t *testing.T) {
 	t.Parallel()
-	dir, want := inUnits(t), unique()
+	dir, want := inUnits(t), onPort(t)
 	was := put(t, supervisor(t, dir, func(c *proc.Config) { c.Units.Manager = nil }), want, resource.Terms{})
 	if was.Supervisor != "detached" {
 		t.Fatalf("started %+v", was)
@@ -181,7 +182,12 @@ func TestSystemdTakesOver(t *testing.T) {
 	if g := put(t, s, want, resource.Terms{}); g.Identity != was.Identity || g.Supervisor != "detached" {
 		t.Errorf("a healthy one became %+v", g)
 	}
+	all := ask(t, want.Gateway.Listen[0])
 	now := put(t, s, want, resource.Terms{UID: was.Identity.Instance, Restart: true})
+	if _, err := s.Restart(t.Context(), want.ID); err != nil { // it has stored what it was left
+		t.Error(err)
+	}
+	all.enough(t)
 	if now.Supervisor != "systemd" || len(running(t, dir)) != 1 {
 		t.Errorf("now %+v", now)
 	}

@@ -202,6 +202,9 @@ func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
 	if seen.Gateway == nil {
 		return seen
 	}
+	if seen.Gateway.Supervisor == supervisorSystemd {
+		seen.Gateway.Unit = g.s.unit(id)
+	}
 	if g.units[id].load == "masked" {
 		seen.Gateway.Held = resource.HeldMasked
 	}

@@ -105,7 +105,7 @@ func serve(ctx context.Context, config string, readyFD []string) int {
 	o := gateway.Options{Config: config, Version: "1", Log: os.Stderr, LookupEnv: os.LookupEnv}
 	o.Ready = func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
 	if os.Getenv("NOTIFY_SOCKET") != "" {
-		o.Store = store{}
+		o.Store, o.Inherited = store{}, proc.Inherited(ctx, filepath.Dir(config))
 	}
 	if len(readyFD) > 1 {
 		fd, err := strconv.Atoi(readyFD[1])
@@ -121,8 +121,9 @@ func serve(ctx context.Context, config string, readyFD []string) int {
 			panic(err)
 		}
 	}
-	var err error
-	if o.Inherited, err = activation.Listeners(); err == nil {
+	given, err := activation.Listeners()
+	if err == nil {
+		o.Inherited = append(o.Inherited, given...)
 		err = gateway.Serve(ctx, o)
 	}
 	if err != nil {

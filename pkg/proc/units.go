@@ -74,10 +74,7 @@ func (u *units) launch(ctx context.Context, want resource.Spec) error {
 // was quicker, and runs another process by now, that one is waited for.
 func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
 	if old.Supervisor == supervisorDetached {
-		if err := u.detached.end(ctx, want.ID, old); err != nil {
-			return err
-		}
-		return u.launch(ctx, want)
+		return u.adopt(ctx, want, old)
 	}
 	var bound []netip.AddrPort // what it has is kept for it
 	if old.Config != nil {
@@ -94,6 +91,26 @@ func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.R
 		return u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
 	}
 	return u.start(ctx, want.ID, (*systemd.Conn).RestartUnitContext, &old)
+}
+
+// adopt has the manager keep a gateway that was detached. Its listeners wait in
+// the folder for the new process.
+func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Running) error {
+	left := u.inherit(ctx, want.ID, old)
+	defer left.close()
+	if err := u.detached.end(ctx, want.ID, old); err != nil {
+		return err
+	}
+	left.only(addresses(*want.Gateway))
+	if err := u.prepare(ctx, want, left.missing(addresses(*want.Gateway))); err != nil {
+		return err
+	}
+	stop, err := left.await(ctx, u.folder(want.ID))
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
 }
 
 func (u *units) end(ctx context.Context, id resource.ID, old resource.Running) error {

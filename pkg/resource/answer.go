@@ -8,6 +8,7 @@ const (
 	RecordFile  = "record.json"  // a Record, written by the gateway before it listens
 	ExitFile    = "exit.json"    // an Ending, when somebody saw how the last process ended
 	SocketFile  = "admin.sock"   // its admin socket
+	HeirSocket  = "heir.sock"    // where listeners wait for the process that a unit starts
 	LockFile    = "gateway.lock" // held by the gateway as long as it lives
 	LogFile     = "gateway.log"
 	LastLogFile = "gateway.log.1" // what was the log before it grew too large
