@@ -125,7 +125,7 @@ func TestWatchGoesOn(t *testing.T) {
 	w := o.watches(t, "--interval", "1h")
 	w.sees("http.notes").sees("● selling")
 	killGateways(t, o.dir)
-	w.sees("›*").sees("selling → not selling") // seen without a look at the cluster
+	w.sees("›*").sees("→ not selling") // seen without a look at the cluster
 	w.types("j\r").sees("obolctl logs http.notes --previous")
 	w.types("\x1b").sees("? help")
 	w.size(100, 30)

@@ -305,6 +305,15 @@ func TestStatusAsksOutside(t *testing.T) {
 	s.must(3, "probe")
 	s.listed.Store(false)
 	contains(t, chain(), "catalog ✗ broken", "next: obolctl probe inference.qwen")
+	contains(t, s.must(0, "status", "--html", "-").stdout, "○ not listed")
+	w := s.watches(t)
+	w.sees("○ not listed")
+	s.sold.Store(true)
+	s.listed.Store(true)
+	w.sees("● selling").types("q")
+	w.leaves(0)
+	s.listed.Store(false)
+	s.sold.Store(false)
 	var doc struct {
 		Offers []struct {
 			Ready, Sellable bool
