@@ -197,6 +197,23 @@ func TestSystemdTakesOver(t *testing.T) {
 	}
 }
 
+// TestTakeOverFails has a detached gateway that cannot run as a unit: it goes on.
+func TestTakeOverFails(t *testing.T) {
+	t.Parallel()
+	dir, want := inUnits(t), onPort(t)
+	was := put(t, supervisor(t, dir, func(c *proc.Config) { c.Units.Manager = nil }), want, resource.Terms{})
+	if err := os.WriteFile(filepath.Join(filepath.Dir(dir), "role"), []byte("misbehave exits"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := supervisor(t, dir, nil).Put(t.Context(), want, resource.Terms{UID: was.Identity.Instance, Restart: true})
+	if err == nil || !strings.Contains(err.Error(), "as a unit: it ended with status 3") {
+		t.Errorf("Put = %v", err)
+	}
+	if now := look(t, dir, want.ID).Gateway; !now.Answering || now.Supervisor != "detached" || now.Held != "" {
+		t.Errorf("now %+v", now)
+	}
+}
+
 // TestBelongsToTheTarget: a gateway starts with the target until it is deleted,
 // and what an operator added to its unit outlives it.
 func TestBelongsToTheTarget(t *testing.T) {

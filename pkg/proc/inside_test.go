@@ -9,9 +9,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -226,6 +229,52 @@ func TestRule07_GrabRefusesAnotherProcess(t *testing.T) {
 		change(&id)
 		if h, err := grab(id); !errors.Is(err, errGone) {
 			t.Errorf("%s: grab = %v, %v; want errGone", name, h, err)
+		}
+	}
+}
+
+// TestRule06_ManagerThatDoesNotAnswer leaves what answers by itself known, and
+// all else unknown: a unit may be about to start it.
+func TestRule06_ManagerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	planted := plantMany(t, 2)
+	c := planted.Config
+	c.Units = Units{Manager: &Manager{folder: t.TempDir()}, Site: "home"}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, gone := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}, resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g1"}
+	if err := os.RemoveAll(s.folder(gone)); err != nil {
+		t.Fatal(err)
+	}
+	_, seen := s.Look(t.Context(), []resource.ID{there, gone})
+	if got := seen[there]; got.Presence != resource.Present || !got.Gateway.Answering {
+		t.Errorf("what answers is seen as %+v", got)
+	}
+	if got := seen[gone]; got.Presence != resource.Unknown || !strings.Contains(got.Why, "cannot reach the user manager") {
+		t.Errorf("what does not is seen as %+v", got)
+	}
+}
+
+// TestServiceExit reads what systemd says of how a process ended.
+func TestServiceExit(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		said service
+		want *resource.Exit
+	}{
+		"runs":        {service{mainPID: 7, result: "success"}, nil},
+		"clean":       {service{result: "success", lastCode: 1, lastAt: at}, &resource.Exit{At: at}},
+		"status":      {service{result: "exit-code", lastCode: 1, lastStatus: 203, lastAt: at}, &resource.Exit{Code: 203, At: at}},
+		"signal":      {service{result: "signal", lastCode: 2, lastStatus: 9, lastAt: at}, &resource.Exit{Signal: "SIGKILL", At: at}},
+		"core":        {service{result: "watchdog", lastCode: 3, lastStatus: 6, lastAt: at}, &resource.Exit{Signal: "SIGABRT", At: at}},
+		"no memory":   {service{result: "oom-kill", lastCode: 2, lastStatus: 9, lastAt: at}, &resource.Exit{Signal: "SIGKILL", OOM: true, At: at}},
+		"of its kids": {service{result: "oom-kill", lastCode: 1, lastStatus: 1, lastAt: at}, &resource.Exit{Code: 1, OOM: true, At: at}},
+	} {
+		if diff := cmp.Diff(tc.want, tc.said.exit()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -234,14 +234,14 @@ func (s *Supervisor) restart(ctx context.Context, want resource.Spec, old resour
 }
 
 // startFailed gives the error of a start, unless another process has done what
-// we tried to do: an instance answers that is not the old one.
+// we tried to do: an instance answers that is not the old one, kept as we would.
 func (s *Supervisor) startFailed(ctx context.Context, want resource.Spec, old string, cause error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	seen, err := s.settle(ctx, want.ID)
 	if err == nil && seen.Presence == resource.Present && seen.Gateway.Answering {
-		if now := seen.Gateway.Identity; now.Digest == want.Digest() && now.Instance != old {
+		if now := seen.Gateway.Identity; now.Digest == want.Digest() && now.Instance != old && seen.Gateway.Supervisor == s.supervises() {
 			return nil
 		}
 	}

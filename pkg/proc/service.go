@@ -24,8 +24,8 @@ func (g *glance) busy(ctx context.Context, id resource.ID, record *resource.Reco
 	if err != nil {
 		return resource.Sighting{Why: err.Error()}
 	}
-	if now.MainPID != 0 {
-		who, err := observed(now.MainPID, g.boot)
+	if now.mainPID != 0 {
+		who, err := observed(now.mainPID, g.boot)
 		if err != nil {
 			return resource.Sighting{Why: err.Error()}
 		}
@@ -33,8 +33,8 @@ func (g *glance) busy(ctx context.Context, id resource.ID, record *resource.Reco
 			return g.stray(ctx, id, *who)
 		}
 	}
-	r := &resource.Running{Supervisor: supervisorSystemd, State: resource.GatewayStarting, Restarts: now.Restarts, Last: now.exit(), HealthReason: "systemd starts it again"}
-	if now.Restarts >= loopRestarts {
+	r := &resource.Running{Supervisor: supervisorSystemd, State: resource.GatewayStarting, Restarts: now.restarts, Last: now.exit(), HealthReason: "systemd starts it again"}
+	if now.restarts >= loopRestarts {
 		r.State = resource.GatewayCrashLooping
 	}
 	if record != nil {
@@ -104,12 +104,11 @@ func (u *units) survey(ctx context.Context, ids []resource.ID, all bool) (map[re
 
 // A service is what the manager says of one unit's processes.
 type service struct {
-	MainPID  int    // 0: none runs
-	Result   string // of the last one: success, exit-code, oom-kill, …
-	Restarts int    // by the manager, since it was last told to start it
+	mainPID  int    // 0: none runs
+	result   string // of the last one: success, exit-code, oom-kill, …
+	restarts int    // by the manager, since it was last told to start it
 
-	lastPID    int
-	lastCode   int // as waitid(2) has it: 0: none ended
+	lastCode   int // of the last one that ended, as waitid(2) has it; 0: none did
 	lastStatus int
 	lastAt     time.Time
 }
@@ -136,8 +135,8 @@ func (u *units) service(ctx context.Context, id resource.ID) (service, error) {
 	result, _ := said["Result"].(string)
 	at, _ := said["ExecMainExitTimestamp"].(uint64)
 	return service{
-		MainPID: number("MainPID"), Result: result, Restarts: number("NRestarts"),
-		lastPID: number("ExecMainPID"), lastCode: number("ExecMainCode"), lastStatus: number("ExecMainStatus"),
+		mainPID: number("MainPID"), result: result, restarts: number("NRestarts"),
+		lastCode: number("ExecMainCode"), lastStatus: number("ExecMainStatus"),
 		lastAt: time.UnixMicro(int64(at)).UTC(),
 	}, nil
 }
@@ -145,7 +144,7 @@ func (u *units) service(ctx context.Context, id resource.ID) (service, error) {
 // exit tells how the last process ended; nil when there was none, or it runs.
 func (s service) exit() *resource.Exit {
 	const exited, killed, dumped = 1, 2, 3 // CLD_EXITED, CLD_KILLED, CLD_DUMPED
-	e := &resource.Exit{At: s.lastAt, OOM: s.Result == "oom-kill"}
+	e := &resource.Exit{At: s.lastAt, OOM: s.result == "oom-kill"}
 	switch s.lastCode {
 	case exited:
 		e.Code = s.lastStatus

@@ -87,14 +87,15 @@ func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.R
 	if err != nil {
 		return err
 	}
-	if now.MainPID != old.Identity.PID {
+	if now.mainPID != old.Identity.PID {
 		return u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
 	}
 	return u.start(ctx, want.ID, (*systemd.Conn).RestartUnitContext, &old)
 }
 
 // adopt has the manager keep a gateway that was detached. Its listeners wait in
-// the folder for the new process.
+// the folder for the new process. Where that does not come up, by what differs
+// between the two, it is detached again: it sold until now.
 func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Running) error {
 	left := u.inherit(ctx, want.ID, old)
 	defer left.close()
@@ -109,8 +110,12 @@ func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Runn
 	if err != nil {
 		return err
 	}
-	defer stop()
-	return u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
+	err = u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
+	stop()
+	if err != nil {
+		err = errors.Join(fmt.Errorf("as a unit: %w", err), u.detached.launch(ctx, want))
+	}
+	return err
 }
 
 func (u *units) end(ctx context.Context, id resource.ID, old resource.Running) error {
@@ -197,7 +202,7 @@ func (u *units) failure(ctx context.Context, id resource.ID, result string) erro
 		return fmt.Errorf("systemd does not start it (%s): systemctl --user status %s", result, u.unit(id))
 	case how.Signal == "" && how.Code >= firstOfSystemd:
 		return fmt.Errorf("systemd cannot run it (status %d, see systemd.exec(5)): journalctl --user -u %s", how.Code, u.unit(id))
-	case now.Result == "timeout":
+	case now.result == "timeout":
 		return errors.New("it did not answer in time")
 	}
 	return fmt.Errorf("it ended with %s before it answered", ended(*how))
