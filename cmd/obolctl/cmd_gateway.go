@@ -99,7 +99,7 @@ func serveGateway(c *cli.Context, p process, o gateway.Options) error {
 			return err
 		}
 		ready = append(ready, func() { _ = m.tell(daemon.SdNotifyReady) }) // what it is not told of, it ends
-		defer context.AfterFunc(c.Context, func() { _ = m.tell(daemon.SdNotifyStopping) })()
+		defer m.stopping(c.Context)()
 	}
 	given, err := inherited(p, readyFD)
 	if err != nil {

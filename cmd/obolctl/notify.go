@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -109,6 +110,21 @@ func (m manager) supervised(o *gateway.Options) error {
 	o.Store, o.Watchdog = m, limit/2
 	o.Alive = func() { _ = m.tell(daemon.SdNotifyWatchdog) } // what it is not told of, it ends
 	return nil
+}
+
+// stopping tells the manager as soon as ctx is done. When told has returned,
+// nothing is told any more.
+func (m manager) stopping(ctx context.Context) (told func()) {
+	sent := make(chan struct{})
+	forget := context.AfterFunc(ctx, func() {
+		defer close(sent)
+		_ = m.tell(daemon.SdNotifyStopping) // it sees the end itself
+	})
+	return func() {
+		if !forget() {
+			<-sent
+		}
+	}
 }
 
 // inherited are the listeners that this process was started with. A service

@@ -289,10 +289,11 @@ func (s *server) fail(err error) {
 // ledger learns of it.
 const lastWords = 2 * time.Second
 
-// firstWords is how long a client may take to begin its request that connected
-// just before this gateway was told to stop. A server that is shutting down
-// drops a connection whose request it reads by then, without an answer.
-const firstWords = time.Second
+// firstWords is how long a client may take to send its request that connected
+// just before this gateway was told to stop: as long as [http.Server.Shutdown]
+// waits for one that is silent. What comes when that has begun is dropped
+// without an answer.
+const firstWords = 5 * time.Second
 
 // finish stops accepting and waits for the requests in flight, upgraded
 // connections too, but not longer than the grace.
