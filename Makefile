@@ -19,7 +19,7 @@ GOLDEN_DIRS     = $(shell grep -rl --include='*_test.go' '"update"' cmd pkg | xa
 
 stage = @printf '\n==> %s\n' '$(1)'
 
-.PHONY: build sandbox test check lint format tidy vet unit race sandbox-test fuzz golden bench demo acceptance docs docs-check clean
+.PHONY: build sandbox test check lint format tidy vet unit race sandbox-test fuzz golden bench demo acceptance rehearse docs docs-check clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/ ./cmd/obolctl
@@ -34,7 +34,7 @@ bin/obol-sandbox: $(SANDBOX_INPUTS)
 test:
 	@$(MAKE) --no-print-directory format tidy vet
 	@$(MAKE) --no-print-directory -j2 lint build sandbox
-	@$(MAKE) --no-print-directory docs-check race sandbox-test demo
+	@$(MAKE) --no-print-directory docs-check race sandbox-test demo rehearse REHEARSE=-if-possible
 
 check: format vet lint unit
 
@@ -48,11 +48,11 @@ tidy:
 
 vet:
 	$(call stage,go vet)
-	@for m in $(LINTED); do (cd $$m && go vet -tags cluster ./...) || exit 1; done
+	@for m in $(LINTED); do (cd $$m && go vet -tags cluster,rehearse ./...) || exit 1; done
 
 lint: $(GOLANGCI)
 	$(call stage,golangci-lint)
-	@for m in $(LINTED); do (cd $$m && $(CURDIR)/$(GOLANGCI) run --allow-parallel-runners --config $(CURDIR)/.golangci.yml --build-tags cluster ./...) || exit 1; done
+	@for m in $(LINTED); do (cd $$m && $(CURDIR)/$(GOLANGCI) run --allow-parallel-runners --config $(CURDIR)/.golangci.yml --build-tags cluster,rehearse ./...) || exit 1; done
 
 $(GOLANGCI):
 	$(call stage,building golangci-lint $(GOLANGCI_VERSION): the first time this takes some minutes)
@@ -84,6 +84,11 @@ golden:
 demo: build sandbox
 	$(call stage,demo)
 	go run ./demo
+
+# As root, on Debian: it says so elsewhere. REHEARSE='-run TestX -count 5' runs a part.
+rehearse: build sandbox
+	$(call stage,rehearse: a machine that is rebooted and whose power is cut)
+	go test -tags rehearse -count=1 -parallel 2 -timeout 60m -v ./rehearse $(REHEARSE)
 
 # The public x402 packages, from npm: they buy from the gateway, judge what it
 # says, and fall to the attacks that it repels. A browser looks at the storefront.

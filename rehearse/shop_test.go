@@ -1,0 +1,110 @@
+//go:build rehearse
+
+package rehearse_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// A shop is a machine on which the seller sells offers that are called g0, g1 and
+// so on, each with a gateway, in the cluster beside it.
+type shop struct {
+	*machine
+	cluster *cluster
+	names   []string
+}
+
+// upstream is what all offers sell. It runs beside the machine.
+const upstream = "127.0.0.1:9000"
+
+const offersFile = home + "/offers.hcl"
+
+// openShop gives a shop where all offers sell, for as long as the machine is up.
+func openShop(t testing.TB, offers int) *shop {
+	t.Helper()
+	m := boot(t)
+	l, err := m.network.listen(upstream)
+	m.ok(err)
+	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	t.Cleanup(func() { server.Close() })
+	go server.Serve(l) //nolint:errcheck // it is closed with the test
+	s := &shop{machine: m, cluster: m.startCluster()}
+	m.install("../bin/obolctl", "/usr/local/bin/obolctl")
+	var file strings.Builder
+	file.WriteString(`obolctl {
+  site = "home"
+}
+defaults {
+  payment {
+    network = "base-sepolia"
+    pay_to  = "0x52908400098527886E0F7030069857D2E4169EE7"
+  }
+}
+`)
+	for i := range offers {
+		s.names = append(s.names, fmt.Sprintf("g%d", i))
+		fmt.Fprintf(&file, "inference \"g%d\" {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = \"0.5\" }\n\n  gateway {\n    listen = %d\n  }\n}\n",
+			i, upstream, firstPort+i)
+	}
+	m.write(offersFile, file.String())
+	m.login("obolctl apply --auto-approve")
+	s.sells(s.names...)
+	return s
+}
+
+// firstPort is where the gateway of g0 listens; that of g1 does at the next.
+const firstPort = 8400
+
+// gateways gives those that answer that they can sell.
+func (s *shop) gateways() []string {
+	var out []string
+	for i, name := range s.names {
+		if code, _ := s.get(fmt.Sprintf("http://127.0.0.1:%d/health", firstPort+i)); code == http.StatusOK {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// quoted gives those that a buyer is asked to pay for.
+func (s *shop) quoted() []string {
+	var out []string
+	for _, name := range s.names {
+		if code, _ := s.get(edge + "/services/" + name + "/v1/models"); code == http.StatusPaymentRequired {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// listed gives those that the catalog lists.
+func (s *shop) listed() []string {
+	_, body := s.get(edge + "/api/services.json")
+	var doc struct{ Services []struct{ Name string } }
+	if json.Unmarshal([]byte(body), &doc) != nil {
+		return nil
+	}
+	var out []string
+	for _, one := range doc.Services {
+		out = append(out, one.Name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// sells waits, for at most a minute, until these offers sell, as buyers see it, and no others do.
+func (s *shop) sells(names ...string) {
+	s.t.Helper()
+	want := [3][]string{names, names, names}
+	eventually(s.t, time.Minute, func() string {
+		return cmp.Diff(want, [3][]string{s.gateways(), s.quoted(), s.listed()})
+	})
+}
