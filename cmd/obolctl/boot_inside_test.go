@@ -16,6 +16,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
 )
 
 func TestJudgeNodes(t *testing.T) {
@@ -117,6 +118,15 @@ func comingBack(booted time.Time) plan.Report {
 	}}
 }
 
+// apiEvents is a history in which the API server was waited for twice.
+func apiEvents(booted time.Time) []state.Event {
+	return []state.Event{
+		{At: booted.Add(20 * time.Second), Kind: state.EventAnswered},
+		{At: booted.Add(39 * time.Second), Kind: state.EventAnswered},
+		{At: booted.Add(40 * time.Second), Kind: state.EventRestored},
+	}
+}
+
 func TestComebacks(t *testing.T) {
 	t.Parallel()
 	booted := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
@@ -124,13 +134,13 @@ func TestComebacks(t *testing.T) {
 		{Name: "obolctl-gateway@home:shop:lost.service", Active: "active", Since: booted.Add(3 * time.Second)},
 		{Name: "obolctl-gateway@home:shop:kept.service", Active: "inactive", Since: booted.Add(9 * time.Second)},
 	}
-	want := []comeback{
+	want := []offerBack{
 		{"http.kept", true, true, booted.Add(time.Second), booted.Add(-time.Hour)},
 		{"http.lost", true, true, booted.Add(3 * time.Second), booted.Add(40 * time.Second)},
 		{"http.down", true, true, time.Time{}, time.Time{}},
 		{"http.alone", true, false, booted.Add(5 * time.Second), time.Time{}},
 	}
-	if diff := cmp.Diff(want, comebacks(comingBack(booted), units), cmp.AllowUnexported(comeback{})); diff != "" {
+	if diff := cmp.Diff(want, comebacks(comingBack(booted), units), cmp.AllowUnexported(offerBack{})); diff != "" {
 		t.Errorf("comebacks (-want +got):\n%s", diff)
 	}
 }
@@ -156,7 +166,7 @@ note  drop-ins    obolctl-gateway@home:a-namespace:a-name.service.d/limits.conf,
                   obolctl-converge@home.service.d/nice.conf
 
 Booted at 12:00:00. Converge last ended at 12:00:41, with exit code 2.
-The API server answers.
+The API server answers; converge had waited for it until 12:00:39.
 
 OFFER                                    GATEWAY ANSWERS      READY
 http.kept                                12:00:01             since before
@@ -165,7 +175,8 @@ http.down                                no                   no
 http.alone                               12:00:05             -
 
 `
-	got := bootText(rep, checks, comebacks(rep, nil), now)
+	back := comeback{apiAnswered(apiEvents(booted)), comebacks(rep, nil)}
+	got := bootText(rep, checks, back, now)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
@@ -174,7 +185,7 @@ http.alone                               12:00:05             -
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if _, err := json.Marshal(bootJSON(rep, checks, comebacks(rep, nil))); err != nil {
+	if _, err := json.Marshal(bootJSON(rep, checks, back)); err != nil {
 		t.Error(err)
 	}
 }
@@ -185,7 +196,7 @@ func TestBootTextOfManyOffers(t *testing.T) {
 	for len(rep.Offers) < 40 {
 		rep.Offers = append(rep.Offers, comingBack(rep.LastBoot).Offers...)
 	}
-	text := bootText(rep, boot.Examine(boot.Facts{Setup: boot.Setup{Site: "home"}}), comebacks(rep, nil), time.Now())
+	text := bootText(rep, boot.Examine(boot.Facts{Setup: boot.Setup{Site: "home"}}), comeback{offers: comebacks(rep, nil)}, time.Now())
 	if n := strings.Count(text, "\n"); n > 24 || !strings.Contains(text, "and 32 more: obolctl boot status --json\n") {
 		t.Errorf("%d lines:\n%s", n, text)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/state"
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
@@ -44,6 +45,10 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 		return err
 	}
 	rep.LastBoot = bootTime()
+	events, err := w.site.History(rep.LastBoot)
+	if err != nil {
+		return err
+	}
 	facts, err := w.bootFacts(ctx, rep)
 	if err != nil {
 		return err
@@ -52,13 +57,13 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 	if path, asked := checkPath(rep, in.Now); asked {
 		checks = append(checks, path)
 	}
-	since := comebacks(rep, facts.Gateways)
+	back := comeback{apiAnswered(events), comebacks(rep, facts.Gateways)}
 	if w.json {
-		err = w.answer("", bootJSON(rep, checks, since))
+		err = w.answer("", bootJSON(rep, checks, back))
 	} else {
 		style := w.style(w.process)
 		style.Now, style.Quiet = in.Now, true
-		if _, err = fmt.Fprint(w.stdout, bootText(rep, checks, since, in.Now)); err == nil {
+		if _, err = fmt.Fprint(w.stdout, bootText(rep, checks, back, in.Now)); err == nil {
 			err = view.Status(w.stdout, rep, style)
 		}
 	}
@@ -151,22 +156,38 @@ func checkPath(rep plan.Report, now time.Time) (boot.Check, bool) {
 	return c, asked
 }
 
-// A comeback is when an offer came back, as far as anybody knows; a zero time is
-// unknown.
+// A comeback is how a site came back after the last boot, as far as anybody
+// knows; a zero time is unknown.
 type comeback struct {
+	api    time.Time // when the API server answered that a run had waited for
+	offers []offerBack
+}
+
+// An offerBack is when one offer came back.
+type offerBack struct {
 	address          string
 	gateway, cluster bool // it has one, and is in one
 	answering, ready time.Time
 }
 
+// apiAnswered finds when the API server last answered that a run had waited for.
+func apiAnswered(events []state.Event) (at time.Time) {
+	for _, e := range events {
+		if e.Kind == state.EventAnswered {
+			at = e.At
+		}
+	}
+	return at
+}
+
 // comebacks tells since when gateways answer and offers are Ready.
-func comebacks(rep plan.Report, units []boot.State) []comeback {
-	var out []comeback
+func comebacks(rep plan.Report, units []boot.State) []offerBack {
+	var out []offerBack
 	for _, o := range rep.Offers {
 		if o.Tombstone != nil || !o.Accepted {
 			continue
 		}
-		c := comeback{address: o.Address.String(), gateway: o.Offer != nil && o.Offer.HasGateway(), cluster: o.Offer == nil || o.Offer.InCluster()}
+		c := offerBack{address: o.Address.String(), gateway: o.Offer != nil && o.Offer.HasGateway(), cluster: o.Offer == nil || o.Offer.InCluster()}
 		if o.Gateway != nil && o.Gateway.Answering {
 			c.answering = o.Gateway.Identity.Started
 			name := boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name)
@@ -190,7 +211,7 @@ const comebackCap = 8
 // verdictMarks stand before checks.
 var verdictMarks = map[boot.Verdict]string{boot.Good: "ok   ", boot.Note: "note ", boot.Bad: "FAULT", boot.Unknown: "?    "}
 
-func bootText(rep plan.Report, checks []boot.Check, since []comeback, now time.Time) string {
+func bootText(rep plan.Report, checks []boot.Check, back comeback, now time.Time) string {
 	var b strings.Builder
 	for _, c := range checks {
 		fmt.Fprint(&b, wrapped(fmt.Sprintf("%s %-11s", verdictMarks[c.Verdict], c.Subject), c.Text))
@@ -204,13 +225,13 @@ func bootText(rep plan.Report, checks []boot.Check, since []comeback, now time.T
 	if run := rep.LastConverge; !run.At.IsZero() {
 		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
 	}
-	b.WriteString("\n" + apiLine(rep))
-	if len(since) > 0 {
+	b.WriteString("\n" + apiLine(rep, back.api, now))
+	if len(back.offers) > 0 {
 		fmt.Fprintf(&b, "\n%-40s %-20s %s\n", "OFFER", "GATEWAY ANSWERS", "READY")
 	}
-	for i, c := range since {
-		if i == comebackCap && len(since) > comebackCap+1 {
-			fmt.Fprintf(&b, "and %d more: obolctl boot status --json\n", len(since)-i)
+	for i, c := range back.offers {
+		if i == comebackCap && len(back.offers) > comebackCap+1 {
+			fmt.Fprintf(&b, "and %d more: obolctl boot status --json\n", len(back.offers)-i)
 			break
 		}
 		answers, ready := "-", "-"
@@ -226,15 +247,17 @@ func bootText(rep plan.Report, checks []boot.Check, since []comeback, now time.T
 	return b.String()
 }
 
-// apiLine says how the API server stands.
-func apiLine(rep plan.Report) string {
+// apiLine says how the API server stands, and since when.
+func apiLine(rep plan.Report, came, now time.Time) string {
 	switch {
 	case !rep.Cluster.Contacted:
 		return ""
-	case rep.Cluster.Reachable:
-		return "The API server answers.\n"
+	case !rep.Cluster.Reachable:
+		return wrapped("The API server does not answer:", rep.Cluster.Why)
+	case came.IsZero():
+		return "The API server answers; converge did not have to wait for it.\n"
 	}
-	return wrapped("The API server does not answer:", rep.Cluster.Why)
+	return "The API server answers; converge had waited for it until " + moment(came, now) + ".\n"
 }
 
 // after words since when something holds.
@@ -274,7 +297,7 @@ func wrapped(head, text string) string {
 }
 
 // bootJSON is the same for scripts.
-func bootJSON(rep plan.Report, checks []boot.Check, since []comeback) map[string]any {
+func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]any {
 	instant := func(t time.Time) any {
 		if t.IsZero() {
 			return nil
@@ -289,7 +312,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, since []comeback) map[string
 		}
 		said = append(said, map[string]any{"subject": c.Subject, "verdict": verdict, "text": c.Text, "next": c.Next})
 	}
-	for _, c := range since {
+	for _, c := range back.offers {
 		offers = append(offers, map[string]any{"address": c.address, "gateway": c.gateway, "answering_since": instant(c.answering), "ready_since": instant(c.ready)})
 	}
 	for _, d := range rep.Decisions {
@@ -297,7 +320,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, since []comeback) map[string
 	}
 	doc := map[string]any{
 		"site": rep.Site, "checks": said, "last_boot": instant(rep.LastBoot), "last_converge": nil, "offers": offers, "decisions": decisions,
-		"cluster": map[string]any{"contacted": rep.Cluster.Contacted, "reachable": rep.Cluster.Reachable, "why": rep.Cluster.Why},
+		"cluster": map[string]any{"contacted": rep.Cluster.Contacted, "reachable": rep.Cluster.Reachable, "why": rep.Cluster.Why, "answered": instant(back.api)},
 	}
 	if run := rep.LastConverge; !run.At.IsZero() {
 		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit}

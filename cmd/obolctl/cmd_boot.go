@@ -119,22 +119,41 @@ func bootUninstallCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
-			m, err := boot.Connect(c.Context, os.Getuid(), w.configDir())
-			if err != nil {
-				return err
-			}
-			defer m.Close()
-			removed, err := m.Uninstall(c.Context, w.site.Name())
+			removed, err := w.uninstall(c.Context)
 			if err != nil {
 				return err
 			}
 			text := "Nothing was installed for site " + w.site.Name() + ".\n"
 			if len(removed) > 0 {
-				text = "Removed:\n" + indented(removed) + "Nothing of site " + w.site.Name() + " comes back at the next boot. Gateways that run go on until\nthey are stopped: obolctl drain, or obolctl destroy.\n"
+				text = "Removed:\n" + indented(removed) + "\nNothing of site " + w.site.Name() + " comes back at the next boot. Gateways that run go on until the\nhost goes down; obolctl destroy ends them.\n"
 			}
 			return w.answer(text, map[string]any{"site": w.site.Name(), "removed": append([]string{}, removed...)})
 		},
 	}
+}
+
+// uninstall removes the units of the site, and tells which.
+func (w *workspace) uninstall(ctx context.Context) (removed []string, err error) {
+	m, err := boot.Connect(ctx, os.Getuid(), w.configDir())
+	if err != nil {
+		return nil, err
+	}
+	defer m.Close()
+	return m.Uninstall(ctx, w.site.Name())
+}
+
+// uninstallWithSite removes the units, where there are any, of a site that was
+// destroyed.
+func (w *workspace) uninstallWithSite(ctx context.Context) error {
+	if _, installed := w.installed(); !installed {
+		return nil
+	}
+	removed, err := w.uninstall(ctx)
+	if err != nil {
+		return fmt.Errorf("the offers are gone, and the units are not: %w", err)
+	}
+	w.say("Removed the units: %s.", strings.Join(removed, ", "))
+	return nil
 }
 
 func indented(lines []string) string { return "  " + strings.Join(lines, "\n  ") + "\n" }
@@ -338,8 +357,8 @@ func (w *workspace) linger(ctx context.Context, name string) error {
 	}
 	err = boot.Linger(ctx, os.Getuid())
 	if errors.Is(err, boot.ErrMayNotLinger) {
-		return fmt.Errorf("nothing was installed: without lingering, nothing of %s starts at boot, and this account may not enable it. "+
-			"Type this, and install again: sudo loginctl enable-linger %s", name, name)
+		return fmt.Errorf("nothing was installed: without lingering nothing of %s starts at boot, and %w. "+
+			"Type this, and install again: sudo loginctl enable-linger %s", name, err, name)
 	}
 	if err == nil {
 		w.say("Enabled lingering: systemd starts the units of %s at boot, whether anybody logs in or not.", name)

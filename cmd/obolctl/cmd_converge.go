@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -66,6 +67,8 @@ type keeper struct {
 	waitAPI time.Duration
 	notify  string // the unit that news starts; empty: none
 	terse   bool   // rounds that do nothing say nothing: those of a watch, after its first
+
+	answered atomic.Pointer[time.Time] // when the API server did that was waited for; nil: it was not, or that is noted
 
 	wait     time.Duration // until what was restored sells; 0: not at all
 	restored bool          // something was, gateways before the first round too
@@ -137,7 +140,11 @@ func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int
 	defer stop()
 	facts := k.tell(ctx, factsOf(res, err))
 	return code, errors.Join(err, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
-		return tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code, Facts: facts}})
+		var noted error
+		if at := k.answered.Swap(nil); at != nil {
+			noted = tx.Note(state.Event{At: *at, Kind: state.EventAnswered, Text: "the API server, which was waited for"})
+		}
+		return errors.Join(noted, tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code, Facts: facts}}))
 	}))
 }
 
@@ -225,6 +232,10 @@ func (k *keeper) WaitAPI(ctx context.Context) error {
 	}
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
+	}
+	if err == nil && last != nil {
+		now := time.Now().UTC()
+		k.answered.Store(&now)
 	}
 	return err
 }

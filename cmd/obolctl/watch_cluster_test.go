@@ -3,7 +3,9 @@
 package main_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,5 +133,33 @@ func TestConvergeWithoutAPIServer(t *testing.T) {
 	}
 	if answers(port) == 0 {
 		t.Error("the gateway was not started")
+	}
+
+	// The cluster's start writes the kubeconfig, while converge waits for it.
+	if err := os.Remove(filepath.Join(o.dir, "kubeconfig.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	late := o.command("converge", "--wait-api", "30s")
+	said, err := late.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := said.Read(make([]byte, 1)); err != nil { // that it waits
+		t.Fatal(err)
+	}
+	o.write("kubeconfig.yaml", string(config))
+	rest, err := io.ReadAll(said)
+	if err := errors.Join(err, late.Wait()); err != nil {
+		t.Fatalf("converge: %v\n%s", err, rest)
+	}
+	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server, which was waited for") != 1 {
+		t.Errorf("the history does not tell when the API server answered: %s", r)
+	}
+	o.must(0, "converge")
+	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server") != 1 {
+		t.Errorf("it tells of an API server that nobody waited for: %s", r)
 	}
 }

@@ -31,6 +31,7 @@ const (
 	EventUndrained EventKind = "undrained"
 	EventCrashed   EventKind = "crashed"
 	EventDecision  EventKind = "decision"
+	EventAnswered  EventKind = "answered" // the API server, which a run had waited for; of the whole site
 )
 
 // An Event is something that happened to an offer, or to the whole site, for
@@ -94,6 +95,7 @@ func (t *Tx) told(events []Event) (map[offer.Key]string, error) {
 			switch {
 			case old.Kind == EventDecision:
 				told[old.Offer] = old.Text
+			case old.Kind == EventAnswered: // it says nothing of offers
 			case old.Offer == (offer.Key{}):
 				clear(told)
 			default:
