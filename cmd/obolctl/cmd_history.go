@@ -138,7 +138,7 @@ func versionCommand(p process) *cli.Command {
 
 func destroyCommand(p process) *cli.Command {
 	return &cli.Command{
-		Name: "destroy", Usage: "remove everything of this site, and say what remains",
+		Name: "destroy", Usage: "remove everything of this site, units too, and say what remains",
 		Description: "Plans and asks as apply does; the number of offers is to be typed. Tombstones are kept, so that nothing comes back.\n\n" +
 			"Examples:\n   obolctl destroy\n   obolctl destroy --auto-approve --approve-deletes 3\n\nExit codes: 0; 1 something failed; 2 something is withheld; 5 locked.",
 		Flags: applyFlags(),
@@ -160,6 +160,9 @@ func destroyCommand(p process) *cli.Command {
 			w.want = &plan.Set{Source: w.accepted().Source}
 			r.agreement = plan.Agreement{By: p.user(), Deletes: offer.FromFile}
 			if err := w.apply(c.Context, r); err != nil {
+				return err
+			}
+			if err := w.uninstallWithSite(c.Context); err != nil {
 				return err
 			}
 			w.tellRemains()

@@ -18,9 +18,8 @@ import (
 // anybody logs in or not.
 const lingerDir = "/var/lib/systemd/linger"
 
-// ErrMayNotLinger means that the system does not let this account enable
-// lingering by itself.
-var ErrMayNotLinger = errors.New("enabling lingering is not allowed")
+// ErrMayNotLinger means that logind does not let this account enable lingering.
+var ErrMayNotLinger = errors.New("logind does not enable lingering")
 
 // Lingers tells whether an account's manager is started at boot.
 func Lingers(account string) (bool, error) {
@@ -35,7 +34,7 @@ func Lingers(account string) (bool, error) {
 }
 
 // Linger makes an account's manager start at boot, and now, by way of logind. It
-// fails with [ErrMayNotLinger] where only an administrator may.
+// fails with [ErrMayNotLinger] where that refuses: mostly only an administrator may.
 func Linger(ctx context.Context, uid int) error {
 	if !Booted() {
 		return ErrNoSystemd
@@ -47,18 +46,10 @@ func Linger(ctx context.Context, uid int) error {
 	defer func() { _ = conn.Close() }() // all was said
 	logind := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1")
 	call := logind.CallWithContext(ctx, "org.freedesktop.login1.Manager.SetUserLinger", 0, uint32(uid), true, false)
-	var fault dbus.Error
-	if errors.As(call.Err, &fault) && denied(fault.Name) {
-		return ErrMayNotLinger
-	}
 	if call.Err != nil {
-		return fmt.Errorf("cannot enable lingering: %v", call.Err)
+		return fmt.Errorf("%w: %v", ErrMayNotLinger, call.Err)
 	}
 	return durable.SyncDir(lingerDir)
-}
-
-func denied(name string) bool {
-	return name == "org.freedesktop.DBus.Error.AccessDenied" || name == "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
 }
 
 // startWithin is how long an account's manager may take to start.
