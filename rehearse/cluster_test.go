@@ -3,17 +3,31 @@
 package rehearse_test
 
 import (
+	"context"
+	"net/http"
 	"os"
 	"path/filepath"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 )
 
 // edge is the URL at which buyers reach the stack, in each machine's network.
 const edge = "http://127.0.0.1:8080"
 
+var serviceOffers = schema.GroupVersionResource{Group: "obol.org", Version: "v1alpha1", Resource: "serviceoffers"}
+
 // A cluster has all of the stack, and runs beside a machine: it is up and down
 // when the test wants it to be, whatever becomes of the machine.
 type cluster struct {
 	*machine
+	client dynamic.Interface // of its admin
+	api    *http.Client      // of its admin, too, and impatient
 }
 
 // startCluster starts a cluster, and gives the seller its kubeconfig.
@@ -25,6 +39,14 @@ func (m *machine) startCluster() *cluster {
 	m.ok(err)
 	m.root("install -d -o seller -g seller " + home + "/.kube")
 	m.write(home+"/.kube/config", string(text))
+	config, err := clientcmd.RESTConfigFromKubeConfig(text)
+	m.ok(err)
+	config.Dial, config.Timeout, config.QPS = m.network.dial, 10*time.Second, -1
+	c.client, err = dynamic.NewForConfig(config)
+	m.ok(err)
+	config.Timeout = 200 * time.Millisecond
+	c.api, err = rest.HTTPClientFor(config)
+	m.ok(err)
 	return c
 }
 
@@ -36,6 +58,51 @@ func (c *cluster) sandbox(args ...string) {
 }
 
 // down stops the cluster, as a reboot of its host would; up starts it again, and
-// returns when all of it answers.
+// returns when all of it answers; wipe rebuilds it from nothing, and starts it.
 func (c *cluster) down() { c.t.Helper(); c.sandbox("down") }
 func (c *cluster) up()   { c.t.Helper(); c.sandbox("up", "--detach") }
+func (c *cluster) wipe() { c.t.Helper(); c.sandbox("wipe") }
+
+// answers waits until the API server answers, and gives the time.
+func (c *cluster) answers() time.Time {
+	c.t.Helper()
+	eventually(c.t, time.Minute, func() string {
+		resp, err := c.api.Get("https://127.0.0.1:6443/readyz")
+		if err != nil {
+			return err.Error()
+		}
+		if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+			return "the API server answers " + resp.Status
+		}
+		return ""
+	})
+	return time.Now()
+}
+
+// offers gives the offers in the cluster by their names; nil when the API server
+// does not answer.
+func (c *cluster) offers() map[string]unstructured.Unstructured {
+	list, err := c.client.Resource(serviceOffers).List(context.Background(), metav1.ListOptions{})
+	if err != nil {
+		return nil
+	}
+	out := map[string]unstructured.Unstructured{}
+	for _, o := range list.Items {
+		out[o.GetName()] = o
+	}
+	return out
+}
+
+// ready counts the offers that are Ready.
+func (c *cluster) ready() int {
+	n := 0
+	for _, o := range c.offers() {
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // none yet: not ready
+		for _, one := range conditions {
+			if one, _ := one.(map[string]any); one["type"] == "Ready" && one["status"] == "True" {
+				n++
+			}
+		}
+	}
+	return n
+}

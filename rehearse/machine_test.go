@@ -61,7 +61,8 @@ func boot(t testing.TB) *machine {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	m.powerOn()
+	m.on()
+	m.booted()
 	return m
 }
 
@@ -93,8 +94,8 @@ func (m *machine) clear() {
 	}
 }
 
-// powerOn returns when systemd has started everything.
-func (m *machine) powerOn() {
+// on gives the machine power, and returns when it begins to come up.
+func (m *machine) on() {
 	m.t.Helper()
 	_, err := m.group.child("machine")
 	m.ok(err)
@@ -108,7 +109,6 @@ func (m *machine) powerOn() {
 	m.firmware.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Unshareflags: syscall.CLONE_NEWNS}
 	m.ok(m.network.within(func() error { return m.hardware().leaf("firmware").start(m.firmware) }))
 	go m.firmware.Wait() // it ends by a power cut, or with the test
-	m.booted()
 }
 
 // booted waits until systemd has started everything.
@@ -124,28 +124,25 @@ func (m *machine) booted() {
 }
 
 // reboot restarts the machine in good order, and returns when it is up again.
-func (m *machine) reboot() {
+func (m *machine) reboot() { m.t.Helper(); m.restart(); m.booted() }
+
+// cut takes the power away, with all that was not synced to the disk, and
+// returns when the machine is up again.
+func (m *machine) cut() { m.t.Helper(); m.off(); m.on(); m.booted() }
+
+// restart returns when the machine has gone down in good order and begins to
+// come up again.
+func (m *machine) restart() {
 	m.t.Helper()
 	was, began := m.bootID(), time.Now()
 	m.root("systemctl reboot")
 	eventually(m.t, 120*time.Second, func() string { // a process may have 90 s to end
-		if r := m.run(m.enter("cat", bootIDFile)); r.code != 0 || r.stdout == was {
+		if r := m.run(m.enter("cat", bootIDFile)); r.code != 0 || strings.TrimSpace(r.stdout) == was {
 			return "the machine does not go down"
 		}
 		return ""
 	})
-	m.booted()
-	m.t.Logf("rebooted in %v", time.Since(began).Round(time.Millisecond))
-}
-
-// cut takes the power away, with all that was not synced to the disk, and
-// returns when the machine is up again.
-func (m *machine) cut() {
-	m.t.Helper()
-	m.off()
-	began := time.Now()
-	m.powerOn()
-	m.t.Logf("up again in %v after a power cut", time.Since(began).Round(time.Millisecond))
+	m.t.Logf("went down in %v", time.Since(began).Round(time.Millisecond))
 }
 
 // off takes the power away.

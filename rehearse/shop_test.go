@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// A shop is a machine on which the seller sells offers that are called g0, g1 and
-// so on, each with a gateway, in the cluster beside it.
+// A shop is a machine on which the seller sells offers that are called g00, g01
+// and so on, each with a gateway, in the cluster beside it.
 type shop struct {
 	*machine
 	cluster *cluster
@@ -26,6 +26,15 @@ type shop struct {
 const upstream = "127.0.0.1:9000"
 
 const offersFile = home + "/offers.hcl"
+
+// openInstalled gives a shop where all offers sell, and come back at boot.
+func openInstalled(t testing.TB, offers int) *shop {
+	t.Helper()
+	s := openShop(t, offers)
+	s.login("obolctl boot install")
+	s.root("sync")
+	return s
+}
 
 // openShop gives a shop where all offers sell, for as long as the machine is up.
 func openShop(t testing.TB, offers int) *shop {
@@ -50,8 +59,8 @@ defaults {
 }
 `)
 	for i := range offers {
-		s.names = append(s.names, fmt.Sprintf("g%d", i))
-		fmt.Fprintf(&file, "inference \"g%d\" {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = \"0.5\" }\n\n  gateway {\n    listen = %d\n  }\n}\n",
+		s.names = append(s.names, fmt.Sprintf("g%02d", i))
+		fmt.Fprintf(&file, "inference \"g%02d\" {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = \"0.5\" }\n\n  gateway {\n    listen = %d\n  }\n}\n",
 			i, upstream, firstPort+i)
 	}
 	m.write(offersFile, file.String())
@@ -60,13 +69,16 @@ defaults {
 	return s
 }
 
-// firstPort is where the gateway of g0 listens; that of g1 does at the next.
+// firstPort is where the gateway of g00 listens; that of g01 does at the next.
 const firstPort = 8400
 
-// gateways gives those that answer that they can sell.
-func (s *shop) gateways() []string {
+// answering gives those of the offers whose gateways answer that they can sell.
+func (s *shop) answering(names []string) []string {
 	var out []string
 	for i, name := range s.names {
+		if !slices.Contains(names, name) {
+			continue
+		}
 		if code, _ := s.get(fmt.Sprintf("http://127.0.0.1:%d/health", firstPort+i)); code == http.StatusOK {
 			out = append(out, name)
 		}
@@ -105,6 +117,23 @@ func (s *shop) sells(names ...string) {
 	s.t.Helper()
 	want := [3][]string{names, names, names}
 	eventually(s.t, time.Minute, func() string {
-		return cmp.Diff(want, [3][]string{s.gateways(), s.quoted(), s.listed()})
+		return cmp.Diff(want, [3][]string{s.answering(names), s.quoted(), s.listed()})
 	})
+}
+
+// answer waits until these offers' gateways answer that they can sell, and gives
+// the time of the last one's first answer.
+func (s *shop) answer(names ...string) time.Time {
+	s.t.Helper()
+	eventually(s.t, time.Minute, func() string { return cmp.Diff(names, s.answering(names)) })
+	return time.Now()
+}
+
+// managerStart is when the seller's manager was started.
+func (s *shop) managerStart() time.Time {
+	s.t.Helper()
+	text := s.root(fmt.Sprintf("systemctl show --timestamp=us+utc -P ExecMainStartTimestamp user@%d", uid))
+	at, err := time.Parse("Mon 2006-01-02 15:04:05.000000 MST", text)
+	s.ok(err)
+	return at
 }

@@ -1,0 +1,93 @@
+//go:build rehearse
+
+package rehearse_test
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+)
+
+var late = flag.Duration("late", 4*time.Second, "how late the API server is; 90s is the real thing")
+
+// TestReboot: everything is sold again after a reboot, and after a power cut,
+// with nobody there, the gateways before the API server is up.
+func TestReboot(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 10)
+	for how, reset := range map[string]func(){"reboot": s.restart, "power cut": func() { s.off(); s.on() }} {
+		t.Log(how)
+		s.cluster.down()
+		reset()
+		answered := s.answer(s.names...)
+		s.booted()
+		took := answered.Sub(s.managerStart())
+		t.Logf("%s: ten gateways answer %v after the user manager's start", how, took.Round(time.Millisecond))
+		time.Sleep(*late)
+		up := s.background(s.cluster.up)
+		apiUp := s.cluster.answers()
+		<-up
+		stackUp := time.Now()
+		s.sells(s.names...)
+		t.Logf("%s: all sell %v after the API server answers, %v after the stack does", how,
+			time.Since(apiUp).Round(time.Millisecond), time.Since(stackUp).Round(time.Millisecond))
+		s.done()
+	}
+}
+
+// TestWiped: a cluster that is rebuilt from nothing between boots sells what was
+// sold, and neither what was drained nor what was deleted.
+func TestWiped(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 12)
+	s.login("obolctl drain inference.g10 --now; obolctl delete inference.g11 --auto-approve")
+	s.sells(s.names[:10]...)
+	s.cluster.down()
+	s.reboot()
+	up := s.background(s.cluster.wipe)
+	apiUp := s.cluster.answers()
+	eventually(t, time.Minute, func() string {
+		if n := len(s.cluster.offers()); n < 11 {
+			return fmt.Sprintf("%d offers are back", n)
+		}
+		return ""
+	})
+	restored := time.Now()
+	eventually(t, time.Minute, func() string {
+		if n := s.cluster.ready(); n < 10 {
+			return fmt.Sprintf("%d offers are Ready", n)
+		}
+		return ""
+	})
+	t.Logf("eleven offers are restored %v, ten Ready %v after the API server answers",
+		restored.Sub(apiUp).Round(time.Millisecond), time.Since(apiUp).Round(time.Millisecond))
+	<-up
+	s.sells(s.names[:10]...)
+	if _, back := s.cluster.offers()["g11"]; back {
+		t.Error("what was deleted is back")
+	}
+	s.done()
+}
+
+// background does something meanwhile.
+func (s *shop) background(do func()) <-chan struct{} {
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	return done
+}
+
+// done waits until converge has ended, and checks that it had nothing left to do.
+func (s *shop) done() {
+	s.t.Helper()
+	eventually(s.t, time.Minute, func() string {
+		r := s.run(s.unseen("systemctl --user show -P ActiveState -P Result obolctl-converge@home"))
+		if r.stdout != "success\ninactive\n" {
+			return fmt.Sprintf("converge has not ended well: %s", r)
+		}
+		return ""
+	})
+	if r := s.run(s.unseen("obolctl plan --detailed-exitcode")); r.code != 0 {
+		s.t.Errorf("after converge there is something to do: %s", r)
+	}
+}
