@@ -190,6 +190,28 @@ http.alone                               12:00:05             -
 	}
 }
 
+func TestFailures(t *testing.T) {
+	t.Parallel()
+	long := "http.weather: update of its EndpointSlice is blocked, since nobody can tell what is there (unknown)"
+	for name, tc := range map[string]struct {
+		run  plan.Run
+		want string
+	}{
+		"restored":     {plan.Run{Exit: exitOK, Facts: []string{"a"}}, ""},
+		"decisions":    {plan.Run{Exit: exitWaiting, Facts: []string{"a"}}, ""},
+		"no API":       {plan.Run{Exit: exitNoAPI, Facts: []string{"the API server did not answer"}}, "  the API server did not answer\n"},
+		"failed":       {plan.Run{Exit: exitFailed, Facts: []string{long}}, "  http.weather: update of its EndpointSlice is blocked, since nobody can tell\n  what is there (unknown)\n"},
+		"failed a lot": {plan.Run{Exit: exitFailed, Facts: []string{"a", "b", "c", "d", "e", "f"}}, "  a\n  b\n  c\n  d\n  and 2 more: obolctl boot status --json\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tc.want, failures(tc.run)); diff != "" {
+				t.Errorf("failures (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestBootTextOfManyOffers(t *testing.T) {
 	t.Parallel()
 	rep := plan.Report{LastBoot: time.Now()}

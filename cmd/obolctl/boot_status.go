@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -208,6 +209,9 @@ func comebacks(rep plan.Report, units []boot.State) []offerBack {
 // comebackCap is how many offers are shown.
 const comebackCap = 8
 
+// failureCap is how many things that went wrong are shown.
+const failureCap = 4
+
 // verdictMarks stand before checks.
 var verdictMarks = map[boot.Verdict]string{boot.Good: "ok   ", boot.Note: "note ", boot.Bad: "FAULT", boot.Unknown: "?    "}
 
@@ -225,7 +229,7 @@ func bootText(rep plan.Report, checks []boot.Check, back comeback, now time.Time
 	if run := rep.LastConverge; !run.At.IsZero() {
 		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
 	}
-	b.WriteString("\n" + apiLine(rep, back.api, now))
+	b.WriteString("\n" + apiLine(rep, back.api, now) + failures(rep.LastConverge))
 	if len(back.offers) > 0 {
 		fmt.Fprintf(&b, "\n%-40s %-20s %s\n", "OFFER", "GATEWAY ANSWERS", "READY")
 	}
@@ -260,6 +264,23 @@ func apiLine(rep plan.Report, came, now time.Time) string {
 	return "The API server answers; converge had waited for it until " + moment(came, now) + ".\n"
 }
 
+// failures words what went wrong in a run of converge that failed. What it left to
+// people is told with how offers stand.
+func failures(run plan.Run) string {
+	if run.Exit != exitFailed && run.Exit != exitNoAPI {
+		return ""
+	}
+	var b strings.Builder
+	for i, fact := range run.Facts {
+		if i == failureCap {
+			fmt.Fprintf(&b, "  and %d more: obolctl boot status --json\n", len(run.Facts)-i)
+			break
+		}
+		b.WriteString(wrapped(" ", fact))
+	}
+	return b.String()
+}
+
 // after words since when something holds.
 func after(t, booted, now time.Time) string {
 	switch {
@@ -287,7 +308,7 @@ func wrapped(head, text string) string {
 	indent := strings.Repeat(" ", len(head))
 	line := head
 	for _, word := range strings.Fields(text) {
-		if len(line) > len(indent) && len(line)+1+len(word) > width {
+		if len(line) > len(indent) && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
 			b.WriteString(strings.TrimRight(line, " ") + "\n")
 			line = indent
 		}
@@ -323,7 +344,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]an
 		"cluster": map[string]any{"contacted": rep.Cluster.Contacted, "reachable": rep.Cluster.Reachable, "why": rep.Cluster.Why, "answered": instant(back.api)},
 	}
 	if run := rep.LastConverge; !run.At.IsZero() {
-		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit}
+		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit, "facts": append([]string{}, run.Facts...)}
 	}
 	return doc
 }

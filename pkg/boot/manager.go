@@ -312,7 +312,7 @@ type State struct {
 	Result     string   // of its last run: success, exit-code, signal, …; empty for units that do not run
 	File       string   // that was loaded
 	DropIns    []string // that change it
-	Stale      bool     // a file is newer than what was loaded
+	Stale      bool     // a file of it is newer than what was loaded
 	KillMode   string
 	Restart    string
 	StartLimit bool // it is given up after some starts
@@ -328,7 +328,35 @@ func (m *Manager) Inspect(ctx context.Context, name string) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("cannot ask about %s: %v", name, err)
 	}
-	return stateOf(name, all), nil
+	s := stateOf(name, all)
+	there, err := m.dropIns(name)
+	if err != nil {
+		return s, err
+	}
+	s.Stale = s.Stale || slices.ContainsFunc(there, func(path string) bool { return !slices.Contains(s.DropIns, path) })
+	return s, nil
+}
+
+// dropIns lists the files that would change a unit, were it loaded now. The
+// manager does not notice a folder that is new.
+func (m *Manager) dropIns(name string) ([]string, error) {
+	folders := []string{name + ".d"}
+	if prefix, _, instance := strings.Cut(name, "@"); instance {
+		folders = append(folders, prefix+"@"+path.Ext(name)+".d")
+	}
+	var out []string
+	for _, folder := range folders {
+		entries, err := os.ReadDir(filepath.Join(m.dir, folder))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("cannot list drop-ins: %v", err)
+		}
+		for _, e := range entries {
+			if path.Ext(e.Name()) == ".conf" {
+				out = append(out, filepath.Join(m.dir, folder, e.Name()))
+			}
+		}
+	}
+	return out, nil
 }
 
 // stateOf reads the properties of a unit.
