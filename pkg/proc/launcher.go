@@ -3,7 +3,9 @@ package proc
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -100,7 +102,11 @@ func logSize(dir string) int64 {
 // tail gives the last lines that were logged since the log had a size, indented
 // below a line of their own; "" when there are none.
 func tail(dir string, since int64) string {
+	const empty = "; its log is empty"
 	f, err := os.Open(filepath.Join(dir, resource.LogFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return empty
+	}
 	if err != nil {
 		return ""
 	}
@@ -122,7 +128,7 @@ func tail(dir string, since int64) string {
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	if lines[0] == "" {
-		return "; its log is empty"
+		return empty
 	}
 	return "; its log ends with:\n  " + strings.Join(lines[max(0, len(lines)-10):], "\n  ")
 }
