@@ -1,0 +1,124 @@
+//go:build rehearse
+
+package rehearse_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// has checks that a command ends with a code, and says things.
+func (m *machine) has(cmd *exec.Cmd, code int, wants ...string) {
+	m.t.Helper()
+	if lacks := m.lacks(cmd, code, wants...); lacks != "" {
+		m.t.Error(lacks)
+	}
+}
+
+// lacks tells what a command should have said, or how it should have ended; ""
+// when it did.
+func (m *machine) lacks(cmd *exec.Cmd, code int, wants ...string) string {
+	r := m.run(cmd)
+	said := strings.Join(strings.Fields(r.stdout+" "+r.stderr), " ") // lines may be broken anywhere
+	for _, want := range wants {
+		if !strings.Contains(said, want) {
+			return fmt.Sprintf("%q does not say %q: %s", cmd.Args[len(cmd.Args)-1], want, r)
+		}
+	}
+	if r.code != code {
+		return fmt.Sprintf("%q should end with %d: %s", cmd.Args[len(cmd.Args)-1], code, r)
+	}
+	return ""
+}
+
+// TestBootCommands goes through what an operator types on a machine that sells.
+func TestBootCommands(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, 3)
+	s.has(s.asSeller("obolctl boot status"), 1, "FAULT units not installed: nothing comes back at boot obolctl boot install")
+	s.has(s.asSeller("obolctl boot install --every 1h"), 0, "Enabled lingering", "pinned "+home+"/.local/share/obolctl/bin/obolctl-", "moved the gateway of inference.g02 to systemd")
+	s.sells(s.names...)
+	s.has(s.asSeller("obolctl boot install"), 0, "nothing was changed", "1h after each run")
+	s.has(s.asSeller("obolctl boot status"), 0, "ok gateways 3 start at boot by themselves", "The API server answers")
+
+	s.has(s.asSeller("obolctl boot rehearse"), 0, "All 3 gateways answered again", "3 offers, sold again")
+	s.sells(s.names...)
+
+	s.cluster.down()
+	s.reboot()
+	s.answer(s.names...)
+	eventually(t, time.Minute, func() string { // that converge waits
+		r := s.run(s.unseen("systemctl --user show -P ActiveState obolctl-converge@home"))
+		if r.stdout != "activating\n" {
+			return "converge does not wait for the API server: " + r.String()
+		}
+		return ""
+	})
+	s.cluster.up()
+	s.sells(s.names...)
+	eventually(t, time.Minute, func() string { // that it has ended
+		return s.lacks(s.unseen("obolctl boot status"), 0, "converge had waited for it until", "with exit code 0")
+	})
+
+	s.login(`d=~/.config/systemd/user/obolctl-gateway@.service.d; mkdir -p $d; printf '[Service]\nRestart=no\n' >$d/mine.conf; systemctl --user daemon-reload`)
+	s.has(s.unseen("obolctl boot status"), 1, "obolctl-gateway@home:llm:g00.service has Restart=no, not always", "note drop-ins obolctl-gateway@.service.d/mine.conf")
+
+	s.has(s.unseen("obolctl boot uninstall"), 0, "obolctl-converge@home.timer", "Gateways that run go on")
+	if n := s.peek("ls ~/.config/systemd/user/*converge* ~/.config/systemd/user/*.target 2>/dev/null | wc -l"); n != "0" {
+		t.Errorf("%s of the units are left", n)
+	}
+	s.sells(s.names...)
+}
+
+// TestBootForAnotherAccount is a server, where root installs for the seller.
+func TestBootForAnotherAccount(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	m.install("../bin/obolctl", "/root/obolctl") // where the seller cannot go
+	m.has(m.asRoot("OBOLCTL_STATE_DIR=/root/state KUBECONFIG=/root/kube /root/obolctl boot install --user "+seller), 0,
+		"pinned "+home, "OBOLCTL_STATE_DIR "+home+"/.local/state/obolctl")
+	m.has(m.asRoot("/root/obolctl boot install --user "+seller), 0, "nothing was changed")
+	m.root("sync; ! grep -r /root " + home + "/.config/systemd; ! test -e /root/state")
+	m.reboot()
+	eventually(t, time.Minute, func() string {
+		r := m.run(m.unseen("systemctl --user show -P ExecMainStatus obolctl-converge@default; systemctl --user is-active obolctl.target"))
+		if r.stdout != "2\nactive\n" { // nothing is accepted there
+			return "converge has not run at boot: " + r.String()
+		}
+		return ""
+	})
+}
+
+// TestBootWhereLingeringIsRefused installs nothing at all, and says what to type.
+func TestBootWhereLingeringIsRefused(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	m.install("../bin/obolctl", "/usr/local/bin/obolctl")
+	m.root(`mkdir -p /etc/polkit-1/rules.d; echo 'polkit.addRule(function(a) { if (a.id == "org.freedesktop.login1.set-self-linger") return polkit.Result.NO; });' >/etc/polkit-1/rules.d/10-no.rules
+systemctl try-restart polkit`)
+	m.has(m.asSeller("obolctl boot install"), 1, "nothing was installed", "sudo loginctl enable-linger "+seller)
+	if left := m.root("find " + home + "/.config " + home + "/.local -type f 2>/dev/null || true"); left != "" {
+		t.Errorf("it wrote:\n%s", left)
+	}
+}
+
+// TestManager runs the tests of pkg/boot where a user manager answers: what units
+// say arrives as it was meant, and what is harmed is mended.
+func TestManager(t *testing.T) {
+	t.Parallel()
+	tests := filepath.Join(t.TempDir(), "boot.test")
+	build := exec.CommandContext(t.Context(), "go", "test", "-c", "-o", tests, "../pkg/boot")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // it has to run on another system
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	m := boot(t)
+	m.login("loginctl enable-linger")
+	m.install(tests, "/usr/local/bin/boot.test")
+	m.has(m.unseen("/usr/local/bin/boot.test -test.v -test.run TestInstall"), 0, "--- PASS: TestInstall ")
+}
