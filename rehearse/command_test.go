@@ -120,5 +120,5 @@ func TestManager(t *testing.T) {
 	m := boot(t)
 	m.login("loginctl enable-linger")
 	m.install(tests, "/usr/local/bin/boot.test")
-	m.has(m.unseen("/usr/local/bin/boot.test -test.v -test.run TestInstall"), 0, "--- PASS: TestInstall ")
+	m.has(m.unseen("/usr/local/bin/boot.test -test.v -test.run 'TestInstall|TestHardening'"), 0, "--- PASS: TestInstall ", "--- PASS: TestHardening ")
 }
