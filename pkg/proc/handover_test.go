@@ -2,8 +2,10 @@ package proc_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"testing"
@@ -92,6 +94,44 @@ func TestRestartsRefuseNobody(t *testing.T) {
 				t.Fatalf("restarted as %+v", now)
 			}
 			was = now
+		}
+	})
+}
+
+// TestRestartIsCutShort while a request is in flight, which is finished all the
+// same.
+func TestRestartIsCutShort(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, here place) {
+		asked, release := make(chan bool), make(chan bool)
+		upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/slow" {
+				asked <- true
+				<-release
+			}
+		}))
+		t.Cleanup(upstream.Close)
+		dir, want := here(t), onPort(t)
+		want.Gateway.Upstream = upstream.URL
+		s := supervisor(t, dir, nil)
+		put(t, s, want, resource.Terms{})
+		done := make(chan error)
+		go func() {
+			answer, err := http.Get("http://" + want.Gateway.Listen[0].String() + "/slow")
+			if err == nil && answer.StatusCode != http.StatusOK {
+				err = errors.New(answer.Status)
+			}
+			done <- err
+		}()
+		<-asked
+		ctx, stop := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer stop()
+		if _, err := s.Restart(ctx, want.ID); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Restart = %v", err)
+		}
+		close(release)
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -157,7 +157,9 @@ func (u *units) forget(ctx context.Context, id resource.ID) error {
 }
 
 // start has the manager run a unit, and returns nil when its process answers. On
-// any error the unit is stopped: nobody watches it fail again and again.
+// any error the unit is stopped: nobody watches it fail again and again. But a
+// restart that nobody waits for any more is finished by the manager: the old
+// process may be serving still.
 func (u *units) start(ctx context.Context, id resource.ID, how jobFunc, old *resource.Running) error {
 	conn, err := u.Units.Manager.connect(ctx)
 	if err != nil {
@@ -178,6 +180,8 @@ func (u *units) start(ctx context.Context, id resource.ID, how jobFunc, old *res
 	switch {
 	case err == nil && result == "done":
 		return nil
+	case ctx.Err() != nil && old != nil:
+		return ctx.Err()
 	case ctx.Err() != nil:
 		err = ctx.Err()
 	case limited.Err() != nil:
