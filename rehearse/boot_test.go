@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var late = flag.Duration("late", 4*time.Second, "how late the API server is; 90s is the real thing")
@@ -77,16 +79,21 @@ func (s *shop) background(do func()) <-chan struct{} {
 	return done
 }
 
-// done waits until converge has ended, and checks that it had nothing left to do.
+// converged waits until converge has ended with an exit code that its unit takes
+// for success.
+func (s *shop) converged(code int) {
+	s.t.Helper()
+	want := fmt.Sprintf("Result=success\nExecMainStatus=%d\nActiveState=inactive\n", code)
+	eventually(s.t, time.Minute, func() string {
+		r := s.run(s.unseen("systemctl --user show -p ActiveState -p Result -p ExecMainStatus obolctl-converge@home"))
+		return cmp.Diff(want, r.stdout)
+	})
+}
+
+// done waits until converge has ended, and checks that nothing is left to do.
 func (s *shop) done() {
 	s.t.Helper()
-	eventually(s.t, time.Minute, func() string {
-		r := s.run(s.unseen("systemctl --user show -P ActiveState -P Result obolctl-converge@home"))
-		if r.stdout != "success\ninactive\n" {
-			return fmt.Sprintf("converge has not ended well: %s", r)
-		}
-		return ""
-	})
+	s.converged(0)
 	if r := s.run(s.unseen("obolctl plan --detailed-exitcode")); r.code != 0 {
 		s.t.Errorf("after converge there is something to do: %s", r)
 	}

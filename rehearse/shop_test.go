@@ -47,6 +47,15 @@ func openShop(t testing.TB, offers int) *shop {
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
 	s := &shop{machine: m, cluster: m.startCluster()}
 	m.install("../bin/obolctl", "/usr/local/bin/obolctl")
+	s.declare(offers, "0.5")
+	m.login("obolctl apply --auto-approve")
+	s.sells(s.names...)
+	return s
+}
+
+// declare writes the offers file with so many offers at a price.
+func (s *shop) declare(offers int, price string) {
+	s.t.Helper()
 	var file strings.Builder
 	file.WriteString(`obolctl {
   site = "home"
@@ -58,15 +67,14 @@ defaults {
   }
 }
 `)
+	s.names = nil
 	for i := range offers {
-		s.names = append(s.names, fmt.Sprintf("g%02d", i))
-		fmt.Fprintf(&file, "inference \"g%02d\" {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = \"0.5\" }\n\n  gateway {\n    listen = %d\n  }\n}\n",
-			i, upstream, firstPort+i)
+		name := fmt.Sprintf("g%02d", i)
+		s.names = append(s.names, name)
+		fmt.Fprintf(&file, "inference %q {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n",
+			name, upstream, price, firstPort+i)
 	}
-	m.write(offersFile, file.String())
-	m.login("obolctl apply --auto-approve")
-	s.sells(s.names...)
-	return s
+	s.write(offersFile, file.String())
 }
 
 // firstPort is where the gateway of g00 listens; that of g01 does at the next.

@@ -1,0 +1,228 @@
+//go:build rehearse
+
+package rehearse_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCutDuringApply takes the power away at ten moments of an apply. After the
+// next one everything sells, as the file says.
+func TestCutDuringApply(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	began := time.Now()
+	s.declare(3, "0.6")
+	s.login("obolctl apply --auto-approve")
+	took := time.Since(began)
+	t.Logf("an apply takes %v", took.Round(time.Millisecond))
+	for i := range 10 {
+		s.declare(4+i, "0."+fmt.Sprint(7+i))
+		s.root("sync")
+		apply := s.asSeller("obolctl apply --auto-approve")
+		s.ok(s.start(apply))
+		time.Sleep(took * time.Duration(i) / 10)
+		s.off()
+		apply.Wait() //nolint:errcheck // it was killed
+		s.on()
+		s.booted()
+		s.login("obolctl apply --auto-approve")
+		s.sells(s.names...)
+		s.done()
+	}
+}
+
+// TestHalfEditedFile: what was accepted keeps booting.
+func TestHalfEditedFile(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	s.write(offersFile, "inference \"g00\" {\n  price = {")
+	s.root("sync")
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.converged(0)
+}
+
+// TestStateLost: with its memory a site loses what it may sell unattended, says
+// so, and sells again when somebody has agreed to it again.
+func TestStateLost(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 3)
+	s.login("obolctl drain inference.g01 --now; obolctl delete inference.g02 --auto-approve")
+	s.root("rm -r " + home + "/.local/state/obolctl; sync")
+	s.backWithCluster()
+	s.converged(2)
+	for _, command := range []string{"status", "boot status"} {
+		if out := s.run(s.unseen("obolctl " + command)).stdout; !strings.Contains(strings.ToLower(out), "nothing is accepted here") {
+			t.Errorf("%s does not say why nothing sells:\n%s", command, out)
+		}
+	}
+	s.login("obolctl apply --auto-approve; systemctl --user start obolctl-converge@home")
+	s.sells("g00")
+	s.done()
+}
+
+// TestBinaryMoved: what boots is a copy, which nothing but obolctl touches.
+func TestBinaryMoved(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	s.root("rm /usr/local/bin/obolctl; sync")
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.converged(0)
+}
+
+// TestBinaryUpgraded: another executable changes nothing until somebody says so.
+func TestBinaryUpgraded(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	newer := filepath.Join(s.dir, "obolctl")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=99.0.0", "-o", newer, "../cmd/obolctl")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	s.install(newer, "/usr/local/bin/obolctl")
+	s.root("sync")
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.converged(0)
+	if out := s.peek("obolctl plan"); !strings.Contains(out, "upgrade") {
+		t.Errorf("plan does not say that there is a newer one:\n%s", out)
+	}
+	t.Log(s.versions())
+	s.login("obolctl apply --auto-approve --approve config")
+	t.Log(s.versions())
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.done()
+	t.Log(s.versions())
+}
+
+// versions gives the versions of the gateways that run.
+func (s *shop) versions() string {
+	return s.peek(`obolctl status --json | grep -o '"version": *"[^"]*"' | sort | uniq -c | xargs`)
+}
+
+// TestStrangersPID: a process that has the PID of a gateway from before the
+// reboot is left alone, even where the record seems to be of this boot.
+func TestStrangersPID(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, 2) // nobody lingers: the gateways are detached
+	s.root("sync")
+	s.backWithCluster()
+	stranger := s.peek(`sleep 1000 >/dev/null 2>&1 & echo $!
+sed -i -E 's/"pid": *[0-9]+/"pid":'$!'/; s/"boot_id": *"[^"]*"/"boot_id":"'$(cat ` + bootIDFile + `)'"/' .local/state/obolctl/home/gateways/*/record.json
+grep -L '"pid":'$!, .local/state/obolctl/home/gateways/*/record.json`)
+	s.login("obolctl converge")
+	s.sells(s.names...)
+	if got := s.running("sleep 1000"); !strings.HasPrefix(got, stranger+" ") {
+		t.Errorf("of the stranger %s is left %q", stranger, got)
+	}
+}
+
+// TestNotLingering: who may not linger is told what to type, and nothing is
+// written; who does not any more sees nothing sold after a reboot, and why.
+func TestNotLingering(t *testing.T) {
+	t.Parallel()
+	s := openShop(t, 2)
+	s.root(`cat >/etc/polkit-1/rules.d/10-test.rules <<E
+polkit.addRule(function(action) { if (action.id.indexOf("org.freedesktop.login1.") == 0) return polkit.Result.NO; });
+E`)
+	const remedy = "sudo loginctl enable-linger seller"
+	if r := s.run(s.asSeller("obolctl boot install")); r.code != 1 || !strings.Contains(r.stderr, remedy) {
+		t.Errorf("without leave to linger: %s", r)
+	}
+	if got := s.peek("ls .config/systemd/user 2>/dev/null || true"); got != "" {
+		t.Errorf("it wrote %q all the same", got)
+	}
+	s.root("loginctl enable-linger seller")
+	s.login("obolctl boot install")
+	s.root("sync")
+	s.backWithCluster()
+	s.sells(s.names...)
+
+	s.root("loginctl disable-linger seller; sync")
+	s.backWithCluster()
+	s.sells()
+	if s.managed() {
+		t.Error("a user manager runs")
+	}
+	if r := s.run(s.unseen("obolctl boot status")); r.code != 1 || !strings.Contains(r.stdout, remedy) {
+		t.Errorf("boot status does not tell why: %s", r)
+	}
+}
+
+// TestRolledBack: what a cluster has forgotten with its last minute is brought
+// back, since it was lost and not deleted.
+func TestRolledBack(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	s.cluster.down()
+	saved := s.cluster.folder() + ".saved"
+	s.copyFolder(s.cluster.folder(), saved)
+	s.cluster.up()
+	s.declare(3, "0.5")
+	s.login("obolctl apply --auto-approve")
+	s.sells(s.names...)
+	s.root("sync")
+	s.cluster.down()
+	s.cut()
+	s.ok(os.RemoveAll(s.cluster.folder()))
+	s.ok(os.Rename(saved, s.cluster.folder()))
+	s.cluster.up()
+	s.sells(s.names...)
+	s.done()
+}
+
+func (m *machine) copyFolder(from, to string) {
+	m.t.Helper()
+	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
+		m.t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// TestAPIComesAndGoes: an API server that goes while offers are brought back
+// costs a try, not the offers.
+func TestAPIComesAndGoes(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 4)
+	s.cluster.down()
+	s.reboot()
+	for range 2 {
+		up := s.background(s.cluster.wipe)
+		s.cluster.answers()
+		<-up
+		s.cluster.down()
+	}
+	s.cluster.up()
+	s.sells(s.names...)
+	s.done()
+}
+
+// TestDiskFull: what sold goes on after a reboot on a full disk.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	s.root("dd if=/dev/zero of=/full bs=1M status=none || true; dd if=/dev/zero of=/fuller bs=1 status=none || true; sync; df / | tail -1")
+	s.backWithCluster()
+	t.Log(s.run(s.unseen("systemctl --user status obolctl-converge@home 2>&1 | tail; systemctl --user | grep obol; tail -3 .local/state/obolctl/home/gateways/*/gateway.log; obolctl status; obolctl boot status")))
+	s.root("rm /full /fuller; sync")
+	s.sells(s.names...)
+	s.login("systemctl --user start obolctl-converge@home")
+	s.done()
+}
+
+// backWithCluster reboots machine and cluster; the machine is first.
+func (s *shop) backWithCluster() {
+	s.t.Helper()
+	s.cluster.down()
+	s.reboot()
+	s.cluster.up()
+}
