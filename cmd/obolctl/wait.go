@@ -230,13 +230,16 @@ func (v *vigil) judge(ctx context.Context) {
 	v.left = slices.DeleteFunc(v.left, func(o offer.Offer) bool { return v.lacks[o.Key()] == "" })
 }
 
+// notYet is what is known of an answer that no time was left to wait for.
+const notYet = "not asked yet"
+
 // outside says what offers that are sellable lack for buyers: their entry in the
 // catalog, or a 402 with their terms. Of what does not answer at all nothing is
 // known, and that is said once; but a gateway that charges is then asked where it
 // listens.
 func (v *vigil) outside(ctx context.Context, offers []offer.Offer) map[offer.Key]string {
 	lacks := map[offer.Key]string{}
-	if len(offers) == 0 || ctx.Err() != nil {
+	if len(offers) == 0 {
 		return lacks
 	}
 	base := v.in.World.Cluster.PublicURL
@@ -265,10 +268,8 @@ func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, 
 		return
 	}
 	listed, a := v.client.Catalog(ctx, base)
-	if a.Status == 0 {
-		if ctx.Err() == nil {
-			v.skip(base, "%s does not answer (%s): the catalog and the 402 are not asked", base, a.Why)
-		}
+	if a.Status == 0 && ctx.Err() == nil {
+		v.skip(base, "%s does not answer (%s): the catalog and the 402 are not asked", base, a.Why)
 		return
 	}
 	for _, o := range offers {
@@ -276,6 +277,8 @@ func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, 
 			continue
 		}
 		switch diffs := listed.Differences(soldOf(v.in, o)); {
+		case a.Status == 0:
+			lacks[o.Key()] = "catalog: " + notYet
 		case listed == nil:
 			lacks[o.Key()] = "catalog: " + answered(a)
 		case len(diffs) > 0:
@@ -307,13 +310,15 @@ func (v *vigil) terms(ctx context.Context, base string, offers []offer.Offer, la
 
 // answer says what an answer lacks that is not an offer's 402.
 func (v *vigil) answer(ctx context.Context, o offer.Offer, url string, a public.Answer, lacks map[offer.Key]string) {
-	unheard := a.Status == 0 && ctx.Err() == nil
+	unheard := a.Status == 0
 	switch {
+	case unheard && ctx.Err() != nil:
+		lacks[o.Key()] = "402: " + notYet
 	case unheard && o.InCluster():
 		v.skip(url, "%s does not answer (%s): its 402 is not asked", url, a.Why)
 	case unheard && !v.silent[url]:
 		v.skip(url, "%s does not answer (%s): its gateway is asked at %s", url, a.Why, v.listens(o))
-		lacks[o.Key()] = "402: not asked yet"
+		lacks[o.Key()] = "402: " + notYet
 	case len(a.Differences) > 0:
 		lacks[o.Key()] = "402: " + differing(a.Differences[0])
 	default:
