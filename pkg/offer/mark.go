@@ -171,6 +171,13 @@ func (m Marks) WithoutMoney(k Key) Marks {
 	return m
 }
 
+// WithoutMoneyAt gives the marks without the money decision about one field of an
+// offer.
+func (m Marks) WithoutMoneyAt(k Key, path string) Marks {
+	m.Money = without(m.Money, func(d MoneyDecision) bool { return d.Key.SameName(k) && d.Path == path })
+	return m
+}
+
 // WithMoved gives the marks with v, in place of one of the same name.
 func (m Marks) WithMoved(v Moved) Marks {
 	m.Moved = with(m.Moved, v, Moved.compare)

@@ -39,6 +39,7 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 			set.accept(pl, s, steps)
 			now.drain = agreedDrain(in, s, steps)
 			now.tomb = nil
+			now.money = set.stillOpen(s, now.money)
 			if slices.ContainsFunc(steps, func(st Step) bool { return (st.Action == TakeOver || st.Action == Undelete) && st.ID == s.main() }) {
 				now.moved = nil // from here on: its gateway starts before its object is ours
 			}
@@ -123,6 +124,19 @@ func (set *Set) accept(p *planner, s *subject, steps []Step) {
 	}
 }
 
+// stillOpen gives the money decisions of an offer but for those in which what is
+// accepted now is what was live.
+func (set *Set) stillOpen(s *subject, money []offer.MoneyDecision) []offer.MoneyDecision {
+	at := slices.IndexFunc(set.Specs, func(spec resource.Spec) bool { return spec.ID == s.id(resource.ServiceOffer) })
+	if at < 0 {
+		return nil // it is sold by its gateway
+	}
+	return slices.DeleteFunc(slices.Clone(money), func(m offer.MoneyDecision) bool {
+		v, _ := resource.Lookup(set.Specs[at].Object, m.Path)
+		return value(v) == m.Live
+	})
+}
+
 // agreedDrain gives the mark of the offer's drain as the file now has it. One
 // whose declaration went away stays until its end was carried out.
 func agreedDrain(in Input, s *subject, steps []Step) *offer.Drain {
@@ -184,7 +198,9 @@ func Settled(marks offer.Marks, p Plan, outcomes []Outcome) offer.Marks {
 
 // Settle gives the marks without those of the offer that end when the step has
 // taken hold: its drain, what says that another holder runs it, or that somebody
-// deleted it. Of the step it reads the ID, the action and the cause.
+// deleted it, and the money decisions that it settles. Of the step it reads the
+// ID, the action, the cause and the fields. A journal keeps no fields: after a
+// kill such a decision stays open until the next look.
 func (s Step) Settle(marks offer.Marks) offer.Marks {
 	key := offer.Key{Namespace: s.ID.Namespace, Name: s.ID.Name}
 	switch {
@@ -192,10 +208,14 @@ func (s Step) Settle(marks offer.Marks) offer.Marks {
 		return marks.WithoutDrain(key)
 	case s.ID.Kind != resource.ServiceOffer:
 		return marks
-	case s.Cause == OtherHolder:
-		return marks.WithoutMoved(key)
 	case s.Action == Create:
-		return marks.WithoutDeleted(key)
+		marks = marks.WithoutDeleted(key).WithoutMoney(key)
+	}
+	if s.Cause == OtherHolder {
+		marks = marks.WithoutMoved(key)
+	}
+	for _, d := range s.Fields {
+		marks = marks.WithoutMoneyAt(key, d.Path)
 	}
 	return marks
 }

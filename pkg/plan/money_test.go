@@ -52,6 +52,55 @@ func TestRule03_AddedMoneyIsSeen(t *testing.T) {
 	}
 }
 
+// TestSettledMoneyIsSettled: a price that was changed live, and that a person
+// decided on, is no decision any more once that apply is over, whatever becomes
+// of the cluster next.
+func TestSettledMoneyIsSettled(t *testing.T) {
+	t.Parallel()
+	web := httpOffer("web", "0.1")
+	webID := id(resource.ServiceOffer, web)
+	tests := map[string]func(s *site){
+		"put back":                  func(s *site) { s.apply(asked) },
+		"taken into the file":       func(s *site) { s.declare(httpOffer("web", "0.7")); s.apply(auto) },
+		"a third price":             func(s *site) { s.declare(httpOffer("web", "0.5")); s.apply(asked) },
+		"made anew after a rebuild": func(s *site) { s.rebuild(); s.apply(asked) },
+	}
+	for name, settle := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(web)
+			s.apply(auto)
+			s.edit(webID, price, "0.7")
+			s.look()
+			settle(s)
+			if m := s.in.Memory.Marks.Money; len(m) != 0 {
+				t.Errorf("after the apply there is still open %+v", m)
+			}
+			s.rebuild()
+			want := []string{"create Namespace/apps cluster_rebuilt restore", "create ServiceOffer/apps/web cluster_rebuilt restore"}
+			if diff := cmp.Diff(want, lines(s.converge())); diff != "" {
+				t.Errorf("rebuilt, then converge (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("withheld", func(t *testing.T) {
+		t.Parallel()
+		s := newSite(t)
+		s.declare(web)
+		s.apply(auto)
+		s.edit(webID, price, "0.7")
+		s.edit(webID, "spec.listing.weight", int64(9))
+		web := httpOffer("web", "0.1")
+		web.Listing.Weight = 3
+		s.declare(web)
+		s.apply(auto)
+		if m := s.in.Memory.Marks.Money; len(m) != 1 {
+			t.Errorf("nobody settled it, and open are %+v", m)
+		}
+	})
+}
+
 // TestTakeOverLeavesNothingForFree takes an object over that sells on routes of
 // its own: they go with the same decision.
 func TestTakeOverLeavesNothingForFree(t *testing.T) {

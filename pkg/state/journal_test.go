@@ -230,10 +230,11 @@ func TestRule02_JournalSettlesMarks(t *testing.T) {
 	mark := offer.Marks{
 		Drains:  []offer.Drain{{Key: offer.Key{Namespace: "apps", Name: "failed"}}, {Key: offer.Key{Namespace: "apps", Name: "open"}}, {Key: offer.Key{Namespace: "apps", Name: "web"}}},
 		Deleted: []offer.LiveDeletion{{Key: offer.Key{Namespace: "apps", Name: "back"}}, {Key: offer.Key{Namespace: "apps", Name: "web"}}},
+		Money:   []offer.MoneyDecision{{Key: offer.Key{Namespace: "apps", Name: "back"}}, {Key: offer.Key{Namespace: "apps", Name: "web"}}},
 		Moved:   []offer.Moved{{Key: offer.Key{Namespace: "apps", Name: "ours"}}},
 	}
 	want := mark
-	want.Drains, want.Deleted, want.Moved = mark.Drains[:2], mark.Deleted[1:], nil
+	want.Drains, want.Deleted, want.Money, want.Moved = mark.Drains[:2], mark.Deleted[1:], mark.Money[1:], nil
 	s := openSite(t, t.TempDir())
 	tx := lock(t, s)
 	must(t, tx.SetMarks(mark))
