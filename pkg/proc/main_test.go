@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 		}
 		syscall.Exit(play(args[0], args[1], args[2:])) // without the second that the race detector takes to exit
 	}
+	choose()
 	code := m.Run()
 	forgetUnits()
 	os.Exit(code)

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -28,15 +27,14 @@ var (
 	manager   *proc.Manager
 	noManager string
 	sites     atomic.Int64
-	choosing  sync.Once
 )
 
 const template = "obolctl-gateway@.service"
 
 func unitDir() string { return fmt.Sprintf("/run/user/%d/systemd/user", os.Getuid()) }
 
-// choose finds the user manager, unless it has units of gateways that are not
-// ours to play with.
+// choose finds the user manager before the tests begin, unless it has units of
+// gateways that are not ours to play with.
 func choose() {
 	manager, noManager = proc.Choose(context.Background(), unitDir())
 	if manager == nil {
@@ -66,7 +64,6 @@ func forgetUnits() {
 // inUnits is a folder for gateways that systemd keeps.
 func inUnits(t testing.TB) string {
 	t.Helper()
-	choosing.Do(choose)
 	if manager == nil {
 		t.Skip(noManager)
 	}
