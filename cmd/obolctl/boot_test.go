@@ -49,7 +49,8 @@ func TestBootPrint(t *testing.T) {
 	op := newOperator(t)
 	op.write("offers.hcl", note(t, "tides"))
 	op.must(0, "apply", "--auto-approve")
-	r := op.must(0, "boot", "print", "--json", "--every", "10m", "--notify", "tell")
+	op.write("kube.yaml", "")
+	r := op.must(0, "boot", "print", "--json", "--every", "10m", "--notify", "tell", "--kubeconfig", "kube.yaml")
 	var doc struct {
 		Site, Folder string
 		Units        map[string]string
@@ -64,7 +65,7 @@ func TestBootPrint(t *testing.T) {
 		"obolctl-gateway@.service": {`ExecStart=:"` + op.dir + `/.local/share/obolctl/bin/obolctl" gateway serve --unit %i`},
 		"obolctl-converge@default.service": {
 			`obolctl" converge --site default --notify tell.service`, `Environment="OBOLCTL_STATE_DIR=` + op.dir + `/state/obolctl"`,
-			`Environment="OBOLCTL_FILE=` + op.dir + `/offers.hcl"`,
+			`Environment="OBOLCTL_FILE=` + op.dir + `/offers.hcl"`, `Environment="KUBECONFIG=` + op.dir + `/kube.yaml"`,
 		},
 		"obolctl-converge@default.timer": {"OnUnitInactiveSec=600"},
 		"obolctl.target":                 {"WantedBy=default.target"},

@@ -185,7 +185,7 @@ func (w *workspace) setup(c *cli.Context) (boot.Setup, error) {
 	}
 	s := boot.Setup{
 		Site: w.site.Name(), Exe: filepath.Join(w.binDir(), "obolctl"), StateDir: stateDir, ConfigDir: w.configDir(),
-		Environ: boot.Pinning(append(w.environ[:len(w.environ):len(w.environ)], w.pinnedFile()...)), Every: defaultEvery,
+		Environ: boot.Pinning(append(w.environ[:len(w.environ):len(w.environ)], w.paths()...)), Every: defaultEvery,
 	}
 	if old, installed := w.installed(); installed {
 		s.Every, s.Notify = old.Every, old.Notify
@@ -213,20 +213,25 @@ func (w *workspace) installed() (boot.Setup, bool) {
 	return boot.Recorded(text)
 }
 
-// pinnedFile is where converge finds tombstones and drains should the state be
-// lost: the file that was accepted.
-func (w *workspace) pinnedFile() []string {
+// paths gives variables for what converge goes by should the state be lost: the
+// file that was accepted, which has tombstones and drains, and the kubeconfig
+// that was said.
+func (w *workspace) paths() []string {
+	var out []string
+	file := w.files[0]
 	if a := w.accepted(); a != nil && a.Source.Path != "" {
-		return []string{"OBOLCTL_FILE=" + a.Source.Path}
+		file = a.Source.Path
 	}
-	path, err := filepath.Abs(w.files[0])
-	if err == nil {
-		_, err = os.Stat(path)
+	for name, path := range map[string]string{"OBOLCTL_FILE": file, "KUBECONFIG": w.options.kubeconfig} {
+		abs, err := filepath.Abs(path)
+		if err == nil {
+			_, err = os.Stat(abs)
+		}
+		if path != "" && err == nil {
+			out = append(out, name+"="+abs)
+		}
 	}
-	if err != nil {
-		return nil
-	}
-	return []string{"OBOLCTL_FILE=" + path}
+	return out
 }
 
 var unitPattern = regexp.MustCompile(`^[A-Za-z0-9:_.\\@-]{1,255}$`)
@@ -300,7 +305,7 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 // moveGateways has systemd keep the gateways that run as detached processes, one
 // after the other, and tells which it moved.
 func (w *workspace) moveGateways(ctx context.Context) (moved []string, failed error) {
-	if err := w.open(ctx, w.site.Name()); err != nil { // the manager may have just been started
+	if err := w.open(ctx, w.site.Name()); err != nil || w.host.Units.Manager == nil { // it may have just been started
 		return nil, err
 	}
 	err := w.locked(ctx, "boot install", func(*state.Tx) error {
