@@ -31,7 +31,8 @@ var errDeclined = errors.New("nothing was changed")
 
 // apply shows what would be done, asks where somebody is to be asked, and does
 // it. No lock is held while a person reads; where nobody does, one look under
-// the lock is enough.
+// the lock is enough. Nor is it held while what sells is waited for: somebody may
+// have to stop a sale.
 func (w *workspace) apply(ctx context.Context, r request) error {
 	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
@@ -52,31 +53,11 @@ func (w *workspace) apply(ctx context.Context, r request) error {
 		return err
 	}
 	w.fresh = false
-	err = w.applyLocked(ctx, tx, r, agreed)
-	return errors.Join(err, tx.Close())
-}
-
-// takesOver reports whether somebody is there and wants what another holder has.
-func (w *workspace) takesOver(r request) bool {
-	return r.policy.TakeOver && r.policy.Mode == plan.Attended && w.terminal
-}
-
-// applyLocked looks, and carries out what is planned then unless it is more than
-// what was agreed to.
-func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, agreed *plan.Plan) error {
-	in, pl, err := w.makePlan(ctx, r.policy, false)
-	if err != nil {
+	run, failed, err := w.applyLocked(ctx, tx, r, agreed)
+	err = errors.Join(err, tx.Close())
+	if run == nil {
 		return err
 	}
-	if err := w.stillAgreed(ctx, r, in, pl, agreed); err != nil {
-		return err
-	}
-	run := w.execute(tx, r.command, in, pl)
-	run.start()
-	run.parallelism = r.parallelism
-	set, marks := plan.Agreed(in, pl, r.agreement)
-	run.accord = &accord{set, marks, r.agreement.By}
-	failed, err := run.carryOut(ctx)
 	if err == nil {
 		run.watchOver(ctx, r.wait)
 	}
@@ -85,6 +66,30 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 		return err
 	}
 	return run.exit(failed)
+}
+
+// takesOver reports whether somebody is there and wants what another holder has.
+func (w *workspace) takesOver(r request) bool {
+	return r.policy.TakeOver && r.policy.Mode == plan.Attended && w.terminal
+}
+
+// applyLocked looks, and carries out what is planned then unless it is more than
+// what was agreed to. There is no run where nothing was begun.
+func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, agreed *plan.Plan) (run *execution, failed bool, err error) {
+	in, pl, err := w.makePlan(ctx, r.policy, false)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := w.stillAgreed(ctx, r, in, pl, agreed); err != nil {
+		return nil, false, err
+	}
+	run = w.execute(tx, r.command, in, pl)
+	run.start()
+	run.parallelism = r.parallelism
+	set, marks := plan.Agreed(in, pl, r.agreement)
+	run.accord = &accord{set, marks, r.agreement.By}
+	failed, err = run.carryOut(ctx)
+	return run, failed, err
 }
 
 // stillAgreed reports why what is planned now may not be carried out: a saved

@@ -274,6 +274,7 @@ func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result,
 // gateways or all, and on the host alone or in the cluster too.
 func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
 	var res converge.Result
+	var e *execution // nil where nothing was begun
 	k.w.kube = nil // a rebuilt cluster may have another address and other keys, under the same path and context
 	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		in, err := k.look(ctx, ids, hostOnly)
@@ -296,21 +297,24 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		if hostOnly && len(shown.Changes) == 0 {
 			return nil
 		}
-		e := k.w.execute(tx, "converge", in, shown)
+		e = k.w.execute(tx, "converge", in, shown)
 		if k.terse && len(shown.Changes) == 0 {
 			e.printer = silent{}
 		}
 		e.start()
 		_, err = e.carryOut(ctx)
 		k.restored = k.restored || len(e.outcomes) > 0
-		if err == nil && !hostOnly {
-			e.watchOver(ctx, k.patience())
-		}
-		e.summarize()
-		k.terse = k.terse || !hostOnly
 		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
 		return err
 	})
+	if e == nil {
+		return res, err
+	}
+	if err == nil && !hostOnly {
+		e.watchOver(ctx, k.patience()) // without the lock: somebody may have to stop a sale
+	}
+	e.summarize()
+	k.terse = k.terse || !hostOnly
 	return res, err
 }
 

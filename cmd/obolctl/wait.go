@@ -14,6 +14,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
@@ -36,11 +37,12 @@ type vigil struct {
 	began   time.Time
 	offers  []offer.Offer        // that should sell
 	left    []offer.Offer        // of these, that do not yet and are waited for
+	waited  []offer.Offer        // of these, all that were
 	lacks   map[offer.Key]string // what each of them waits for
 	told    map[offer.Key]string
 	client  *public.Client
-	silent  map[string]bool // URLs of which nobody is asked any more
-	touches bool            // it may touch
+	silent  map[string]bool    // URLs of which nobody is asked any more
+	refused map[offer.Key]bool // could not be touched
 }
 
 // watchOver has the controller look again at what is doubted, and waits until
@@ -60,9 +62,10 @@ func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 		return
 	}
 	v := vigil{
-		r: r, in: r.in, fresh: len(r.outcomes) == 0, placed: len(r.outcomes) == 0, touches: true,
-		began: time.Now(), offers: offers, left: slices.Clone(waited),
-		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]bool{}, client: public.New(askTime),
+		r: r, in: r.in, fresh: len(r.outcomes) == 0, placed: len(r.outcomes) == 0,
+		began: time.Now(), offers: offers, waited: waited, left: slices.Clone(waited),
+		lacks: map[offer.Key]string{}, told: map[offer.Key]string{},
+		silent: map[string]bool{}, refused: map[offer.Key]bool{}, client: public.New(askTime),
 	}
 	v.in.Memory.Marks = r.marks
 	defer v.client.Close()
@@ -71,7 +74,7 @@ func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 		return
 	}
 	v.wait(ctx, limit)
-	for _, o := range waited {
+	for _, o := range v.waited {
 		if slices.ContainsFunc(v.left, func(l offer.Offer) bool { return l.Key() == o.Key() }) {
 			r.unsold = append(r.unsold, o.Address.String())
 		} else {
@@ -137,6 +140,18 @@ func rest(ctx context.Context, pause time.Duration) bool {
 	}
 }
 
+// letGo forgets the offers that somebody stopped or deleted meanwhile. Where the
+// memory cannot be read, what is known of it stays.
+func (v *vigil) letGo() {
+	memory, err := v.r.w.site.Memory()
+	if err != nil {
+		return
+	}
+	v.in.Memory.Marks = memory.Marks
+	stopped := func(o offer.Offer) bool { return !plan.Selling(memory.Marks, o.Key()) }
+	v.offers, v.left, v.waited = slices.DeleteFunc(v.offers, stopped), slices.DeleteFunc(v.left, stopped), slices.DeleteFunc(v.waited, stopped)
+}
+
 // look sees the offers by one LIST, the Services that answer for them by two, and
 // their gateways; the first time after a run that changed something, where the
 // cluster has these, too. It reports whether it came to its end.
@@ -146,6 +161,7 @@ func (v *vigil) look(ctx context.Context) bool {
 		v.fresh = false
 		return true
 	}
+	v.letGo()
 	var ids, gateways []resource.ID
 	for _, o := range v.offers {
 		if o.Standalone {
@@ -178,12 +194,26 @@ func (v *vigil) look(ctx context.Context) bool {
 	return true
 }
 
-// touch has the controller look again at what is doubted.
+// touch has the controller look again at what is doubted. Who has the lock
+// meanwhile may be writing the same offers: then it is left to the next look.
 func (v *vigil) touch(ctx context.Context) {
-	if !v.touches {
+	doubts := slices.DeleteFunc(plan.Doubts(v.in), func(d plan.Doubt) bool { return v.refused[d.Key] })
+	if len(doubts) == 0 {
 		return
 	}
-	doubts := plan.Doubts(v.in)
+	tx, err := v.r.w.site.Lock(ctx, v.r.command, 0)
+	if err == nil {
+		v.touchAll(ctx, doubts)
+		err = tx.Close()
+	}
+	if err != nil && !errors.As(err, new(*state.LockedError)) {
+		v.say("%v", err)
+	}
+}
+
+// touchAll touches, and says what came of it. An offer that cannot be touched is
+// not tried again.
+func (v *vigil) touchAll(ctx context.Context, doubts []plan.Doubt) {
 	errs := make([]error, len(doubts))
 	turns := make(chan struct{}, touchAtOnce)
 	var all sync.WaitGroup
@@ -201,7 +231,7 @@ func (v *vigil) touch(ctx context.Context) {
 			v.say("%s: %s: the controller was asked to look again", d.Address, d.Why)
 		case errors.Is(err, resource.ErrMoved), ctx.Err() != nil: // the next look tells more
 		default:
-			v.touches = false
+			v.refused[d.Key] = true
 			v.say("%v", err)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -14,8 +15,8 @@ import (
 func vigilOver(t *testing.T, base string, offers ...offer.Offer) *vigil {
 	t.Helper()
 	v := &vigil{
-		r: &execution{w: &workspace{options: options{quiet: true}}, printer: silent{}}, offers: offers, left: offers,
-		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]bool{}, client: public.New(askTime),
+		r: &execution{w: &workspace{options: options{quiet: true}}, printer: silent{}}, offers: offers, left: slices.Clone(offers),
+		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]bool{}, refused: map[offer.Key]bool{}, client: public.New(askTime),
 	}
 	t.Cleanup(v.client.Close)
 	v.in.Memory.Accepted = &plan.Accepted{Set: plan.Set{Offers: offers}}

@@ -1,6 +1,7 @@
 package main_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -108,6 +109,35 @@ func TestStandaloneIsWaitedFor(t *testing.T) {
 	s.must(0, "drain", "http.notes", "--now")
 	if r := s.must(0, "apply", "--auto-approve"); strings.Contains(r.stdout, "elling") {
 		t.Errorf("what is drained is waited for, or sells: %s", r)
+	}
+}
+
+// TestDrainWhileItWaits: who waits until an offer sells keeps nobody from
+// stopping it, and then waits for it no more.
+func TestDrainWhileItWaits(t *testing.T) {
+	t.Parallel()
+	s := newStall(t)
+	s.open.Store(false)
+	cmd := s.command("apply", "--auto-approve", "--wait", "5m")
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said strings.Builder
+	for lines := bufio.NewScanner(stdout); lines.Scan(); {
+		fmt.Fprintln(&said, lines.Text())
+		if strings.Contains(lines.Text(), "waiting http.notes for 402") {
+			s.must(0, "drain", "http.notes", "--now", "--lock-timeout", "0s")
+		}
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v:\n%s", err, said.String())
+	}
+	if strings.Contains(said.String(), "elling") || !strings.Contains(said.String(), "waiting") {
+		t.Errorf("it says:\n%s", said.String())
 	}
 }
 
