@@ -195,6 +195,10 @@ func TestSystemdTakesOver(t *testing.T) {
 	if err := back.Stop(t.Context(), want.ID, resource.Terms{}); err == nil || !strings.Contains(err.Error(), "systemctl --user disable --now "+unitOf(dir, want)) {
 		t.Errorf("Stop by who cannot = %v", err)
 	}
+	systemctl(t, "stop", unitOf(dir, want))
+	if _, seen := back.Look(t.Context(), nil); seen[want.ID].Presence != resource.Absent || seen[want.ID].Gateway.Held != "" {
+		t.Errorf("who keeps detached ones sees %+v", seen[want.ID].Gateway)
+	}
 }
 
 // TestTakeOverFails has a detached gateway that cannot run as a unit: it goes on.

@@ -56,7 +56,7 @@ func (g *glance) lastOf(ctx context.Context, id resource.ID) *resource.Exit {
 // otherwise have started again: it was in its unit, under this very manager, and
 // ended as one does that is asked to.
 func (g *glance) stopped(ctx context.Context, id resource.ID, record *resource.Record, ending *resource.Ending) bool {
-	if record == nil || ending == nil || ending.Instance != record.Instance || ending.Code != 0 || ending.Signal != "" {
+	if g.s.units == nil || record == nil || ending == nil || ending.Instance != record.Instance || ending.Code != 0 || ending.Signal != "" {
 		return false
 	}
 	if record.Unit != g.s.unit(id) || record.BootID != g.boot || g.units[id].busy() {
