@@ -23,7 +23,7 @@ func drainCommand(p process) *cli.Command {
 			"Examples:\n   obolctl drain inference.qwen --grace 30m --reason \"new GPU\"\n   obolctl drain 'http.weather[\"eu\"]' --now\n   obolctl drain --all\n\n" +
 			"Exit codes: 0; 1 something failed; the drain is remembered, and enforced by the next run; 5 locked.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "all", Usage: "all offers that sell"},
+			&cli.BoolFlag{Name: "all", Usage: "all offers that sell; a drain under way ends sooner, never later"},
 			&cli.DurationFlag{Name: "grace", Value: time.Hour, Usage: "how long buyers are still served"},
 			&cli.BoolFlag{Name: "now", Usage: "no grace period"},
 			&cli.StringFlag{Name: "reason", Usage: "for the record"},
@@ -125,14 +125,16 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 	marks := w.memory.Marks
 	var fresh []offer.Key
 	for _, k := range keys {
-		d, drained := marks.Drain(k)
-		if drained && c.Bool("all") {
-			continue // --all stops what sells
-		}
+		was, drained := marks.Drain(k)
+		d := was
 		if !drained {
 			d = offer.Drain{Key: k, Origin: offer.FromCommand, All: c.Bool("all"), At: time.Now().UTC().Truncate(time.Second)}
 		}
-		if d, err = drainUntil(c, d, drained); err != nil {
+		d, err = drainUntil(c, d, drained)
+		switch {
+		case drained && c.Bool("all") && (err != nil || !d.EndsAt().Before(was.EndsAt())):
+			continue // --all stops what sells, or sells for longer
+		case err != nil:
 			return until, fmt.Errorf("%s: %w", w.addressOf(k), err)
 		}
 		d.By = w.user()
@@ -146,7 +148,7 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 		fresh = append(fresh, k)
 	}
 	if len(fresh) == 0 {
-		w.say("every offer is drained already")
+		w.say("every offer is drained already, or is about to be")
 		w.tellIdle("drain", len(keys))
 		return until, nil
 	}

@@ -551,6 +551,35 @@ func TestRule02_EndedDrainStaysEnded(t *testing.T) {
 	}
 }
 
+// TestRule02_DrainAllNow stops what still sells under a drain, too; with more
+// time than that has left it changes nothing.
+func TestRule02_DrainAllNow(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	o.alone(upstream(), ports...)
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "drain", "http.a0", "--grace", "1h")
+	o.must(0, "drain", "http.a1", "--grace", "1h")
+	set := o.must(0, "state", "show", "--json").stdout
+	for _, args := range [][]string{nil, {"--grace", "2h"}} {
+		o.must(0, append([]string{"drain", "--all"}, args...)...)
+		if now := o.must(0, "state", "show", "--json").stdout; now != set {
+			t.Errorf("drain --all %v makes of\n%s\n%s", args, set, now)
+		}
+	}
+	o.must(0, "drain", "--all", "--now")
+	for _, port := range ports {
+		if got := statusOf(t, port, "/x"); got != "drained" {
+			t.Errorf("port %d answers %q", port, got)
+		}
+	}
+	o.must(0, "undrain", "--all")
+	if got := statusOf(t, ports[0], "/x"); got != "drained" {
+		t.Errorf("it was drained by name, and after undrain --all it answers %q", got)
+	}
+}
+
 func graceOf(t *testing.T, state string) time.Duration {
 	t.Helper()
 	var s struct {
