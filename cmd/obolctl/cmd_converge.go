@@ -275,7 +275,7 @@ func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result,
 func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
 	var res converge.Result
 	var e *execution // nil where nothing was begun
-	k.w.kube = nil // a rebuilt cluster may have another address and other keys, under the same path and context
+	k.w.kube = nil   // a rebuilt cluster may have another address and other keys, under the same path and context
 	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		in, err := k.look(ctx, ids, hostOnly)
 		if err != nil {

@@ -32,7 +32,8 @@ type execution struct {
 	outcomes  []plan.Outcome
 	hostWrite int // processes started, stopped or reloaded
 	sells     []view.Selling
-	unsold    []string // addresses of offers that should sell and did not in time
+	unseen    []view.Selling // that should sell, and whose public side did not answer
+	unsold    []string       // addresses of offers that should sell and did not in time
 }
 
 func (w *workspace) execute(tx *state.Tx, command string, in plan.Input, pl plan.Plan) *execution {
@@ -275,7 +276,7 @@ func (r *execution) by() string {
 
 // summarize says how it ended. With nothing to do, that is the proof of it.
 func (r *execution) summarize() {
-	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete, Sells: r.sells, Unsold: r.unsold}
+	s := view.Summary{Counts: view.Count(r.done()), Elapsed: time.Since(r.began), Incomplete: !r.plan.Complete, Sells: r.sells, Unseen: r.unseen, Unsold: r.unsold}
 	for _, o := range r.outcomes {
 		if o.Err != nil {
 			s.Failed++

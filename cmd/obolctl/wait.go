@@ -22,8 +22,9 @@ import (
 const (
 	firstPause  = 200 * time.Millisecond
 	longPause   = time.Second
-	healthPause = 3 * time.Second // for a gateway that was started to have asked its upstream
-	askTime     = 2 * time.Second // for an answer of the public side
+	healthPause = 3 * time.Second  // for a gateway that was started to have asked its upstream
+	askTime     = 2 * time.Second  // for an answer of the public side
+	longSilence = 10 * time.Second // for an edge or a tunnel to start; at most half of the limit
 	touchAtOnce = 8
 )
 
@@ -41,8 +42,10 @@ type vigil struct {
 	lacks   map[offer.Key]string // what each of them waits for
 	told    map[offer.Key]string
 	client  *public.Client
-	silent  map[string]bool    // URLs of which nobody is asked any more
-	refused map[offer.Key]bool // could not be touched
+	silent  map[string]time.Time // URLs that did not answer, since when
+	deaf    map[string]bool      // URLs of which nobody is asked any more
+	quiet   time.Duration        // for how long one that does not answer is asked
+	refused map[offer.Key]bool   // could not be touched
 }
 
 // watchOver has the controller look again at what is doubted, and waits until
@@ -65,7 +68,7 @@ func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 		r: r, in: r.in, fresh: len(r.outcomes) == 0, placed: len(r.outcomes) == 0,
 		began: time.Now(), offers: offers, waited: waited, left: slices.Clone(waited),
 		lacks: map[offer.Key]string{}, told: map[offer.Key]string{},
-		silent: map[string]bool{}, refused: map[offer.Key]bool{}, client: public.New(askTime),
+		silent: map[string]time.Time{}, deaf: map[string]bool{}, quiet: min(limit/2, longSilence), refused: map[offer.Key]bool{}, client: public.New(askTime),
 	}
 	v.in.Memory.Marks = r.marks
 	defer v.client.Close()
@@ -75,10 +78,14 @@ func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 	}
 	v.wait(ctx, limit)
 	for _, o := range v.waited {
-		if slices.ContainsFunc(v.left, func(l offer.Offer) bool { return l.Key() == o.Key() }) {
+		sale := view.Selling{Address: o.Address, Key: o.Key(), Offer: o, URL: o.PublicURL(v.in.World.Cluster.PublicURL)}
+		switch {
+		case slices.ContainsFunc(v.left, func(l offer.Offer) bool { return l.Key() == o.Key() }):
 			r.unsold = append(r.unsold, o.Address.String())
-		} else {
-			r.sells = append(r.sells, view.Selling{Address: o.Address, Key: o.Key(), Offer: o, URL: o.PublicURL(v.in.World.Cluster.PublicURL)})
+		case v.deaf[sale.URL], o.InCluster() && v.deaf[v.in.World.Cluster.PublicURL]:
+			r.unseen = append(r.unseen, sale)
+		default:
+			r.sells = append(r.sells, sale)
 		}
 	}
 }
@@ -264,9 +271,9 @@ func (v *vigil) judge(ctx context.Context) {
 const notYet = "not asked yet"
 
 // outside says what offers that are sellable lack for buyers: their entry in the
-// catalog, or a 402 with their terms. Of what does not answer at all nothing is
-// known, and that is said once; but a gateway that charges is then asked where it
-// listens.
+// catalog, or a 402 with their terms. What does not answer at all is asked for a
+// while. Then nothing is known of it, and that is said once; but a gateway that
+// charges is asked where it listens.
 func (v *vigil) outside(ctx context.Context, offers []offer.Offer) map[offer.Key]string {
 	lacks := map[offer.Key]string{}
 	if len(offers) == 0 {
@@ -277,7 +284,7 @@ func (v *vigil) outside(ctx context.Context, offers []offer.Offer) map[offer.Key
 	var asked []offer.Offer
 	for _, o := range offers {
 		url := o.PublicURL(base)
-		if o.Standalone || lacks[o.Key()] == "" && url != "" && !v.silent[url] && (o.Hostname != "" || !v.silent[base]) {
+		if o.Standalone || lacks[o.Key()] == "" && url != "" && !v.deaf[url] && (o.Hostname != "" || !v.deaf[base]) {
 			asked = append(asked, o)
 		}
 	}
@@ -292,14 +299,13 @@ func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, 
 		return
 	}
 	if base == "" {
-		v.skip(base, "%s: the catalog and the 402 are not asked", unknownURL(v.in))
+		v.giveUp(base, "%s: the catalog and the 402 are not asked", unknownURL(v.in))
 	}
-	if v.silent[base] {
+	if v.deaf[base] {
 		return
 	}
 	listed, a := v.client.Catalog(ctx, base)
-	if a.Status == 0 && ctx.Err() == nil {
-		v.skip(base, "%s does not answer (%s): the catalog and the 402 are not asked", base, a.Why)
+	if a.Status == 0 && v.unheard(ctx, base, "%s does not answer (%s): the catalog and the 402 are not asked", base, a.Why) {
 		return
 	}
 	for _, o := range offers {
@@ -307,7 +313,7 @@ func (v *vigil) catalog(ctx context.Context, base string, offers []offer.Offer, 
 			continue
 		}
 		switch diffs := listed.Differences(soldOf(v.in, o)); {
-		case a.Status == 0:
+		case a.Status == 0 && ctx.Err() != nil:
 			lacks[o.Key()] = "catalog: " + notYet
 		case listed == nil:
 			lacks[o.Key()] = "catalog: " + answered(a)
@@ -325,7 +331,7 @@ func (v *vigil) terms(ctx context.Context, base string, offers []offer.Offer, la
 		url := o.PublicURL(base)
 		own, _ := public.Of(o, url, false)
 		for _, q := range own {
-			if v.silent[url] {
+			if v.deaf[url] {
 				q = q.At(url, v.listens(o))
 			}
 			all, of = append(all, q), append(of, o)
@@ -340,14 +346,12 @@ func (v *vigil) terms(ctx context.Context, base string, offers []offer.Offer, la
 
 // answer says what an answer lacks that is not an offer's 402.
 func (v *vigil) answer(ctx context.Context, o offer.Offer, url string, a public.Answer, lacks map[offer.Key]string) {
-	unheard := a.Status == 0
+	silent := a.Status == 0 && !v.deaf[url]
 	switch {
-	case unheard && ctx.Err() != nil:
+	case silent && ctx.Err() != nil:
 		lacks[o.Key()] = "402: " + notYet
-	case unheard && o.InCluster():
-		v.skip(url, "%s does not answer (%s): its 402 is not asked", url, a.Why)
-	case unheard && !v.silent[url]:
-		v.skip(url, "%s does not answer (%s): its gateway is asked at %s", url, a.Why, v.listens(o))
+	case silent && o.InCluster() && v.unheard(ctx, url, "%s does not answer (%s): its 402 is not asked", url, a.Why):
+	case silent && o.Standalone && v.unheard(ctx, url, "%s does not answer (%s): its gateway is asked at %s", url, a.Why, v.listens(o)):
 		lacks[o.Key()] = "402: " + notYet
 	case len(a.Differences) > 0:
 		lacks[o.Key()] = "402: " + differing(a.Differences[0])
@@ -364,10 +368,26 @@ func (v *vigil) listens(o offer.Offer) string {
 	return o.Gateway.PublicURL
 }
 
-// skip notes that a URL is not asked any more, and says why once.
-func (v *vigil) skip(url, format string, args ...any) {
-	if !v.silent[url] {
-		v.silent[url] = true
+// unheard notes that a URL did not answer, and reports whether it has had time
+// enough: then it is given up.
+func (v *vigil) unheard(ctx context.Context, url, format string, args ...any) bool {
+	if ctx.Err() != nil {
+		return false
+	}
+	if v.silent[url].IsZero() {
+		v.silent[url] = time.Now()
+	}
+	if time.Since(v.silent[url]) < v.quiet {
+		return false
+	}
+	v.giveUp(url, format, args...)
+	return true
+}
+
+// giveUp notes that a URL is not asked any more, and says why once.
+func (v *vigil) giveUp(url, format string, args ...any) {
+	if !v.deaf[url] {
+		v.deaf[url] = true
 		v.say(format, args...)
 	}
 }

@@ -280,16 +280,16 @@ func TestNothingIsTouchedWithoutAController(t *testing.T) {
 	}
 }
 
-// TestWithoutAPublicSide skips what nobody answers, and says so once.
+// TestWithoutAPublicSide gives up what nobody answers, and says so once.
 func TestWithoutAPublicSide(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, ownCluster(t))
 	s.sells()
 	s.stranger("kubectl").patch(configmaps, "obol-frontend", "obol-stack-config",
 		map[string]any{"data": map[string]any{"tunnelURL": "http://127.0.0.1:1"}})
-	r := s.must(0, "apply", "--auto-approve")
+	r := s.must(0, "apply", "--auto-approve", "--wait", "6s")
 	contains(t, r.stderr, "http://127.0.0.1:1 does not answer", "the catalog and the 402 are not asked")
-	contains(t, r.stdout, "Selling 1 offer:")
+	contains(t, r.stdout, "? Sellable, and not seen from outside: 1 offer:")
 }
 
 // TestStatusAsksOutside walks an offer's chain to its end: the catalog and the

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
@@ -16,7 +19,7 @@ func vigilOver(t *testing.T, base string, offers ...offer.Offer) *vigil {
 	t.Helper()
 	v := &vigil{
 		r: &execution{w: &workspace{options: options{quiet: true}}, printer: silent{}}, offers: offers, left: slices.Clone(offers),
-		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]bool{}, refused: map[offer.Key]bool{}, client: public.New(askTime),
+		lacks: map[offer.Key]string{}, told: map[offer.Key]string{}, silent: map[string]time.Time{}, deaf: map[string]bool{}, refused: map[offer.Key]bool{}, client: public.New(askTime),
 	}
 	t.Cleanup(v.client.Close)
 	v.in.Memory.Accepted = &plan.Accepted{Set: plan.Set{Offers: offers}}
@@ -60,5 +63,33 @@ func TestNotAskedIsNotSold(t *testing.T) {
 	}
 	if len(v.left) != 2 {
 		t.Errorf("it waits for %d offers, want 2", len(v.left))
+	}
+}
+
+// TestDeafForAWhile: one request that comes to nothing, as while an edge starts,
+// does not keep an offer from being seen.
+func TestDeafForAWhile(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	edge := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if asked++; asked == 1 {
+			panic(http.ErrAbortHandler)
+		}
+		_, _ = w.Write([]byte("[]"))
+	}))
+	t.Cleanup(edge.Close)
+	v := vigilOver(t, edge.URL, sold("weather"))
+	v.quiet = time.Minute
+	for _, want := range []string{"catalog: " + edge.URL + "/api/services.json does not answer (EOF)", "catalog: apps/weather: not there yet"} {
+		v.judge(t.Context())
+		if why := v.lacks[v.offers[0].Key()]; why != want || len(v.left) != 1 {
+			t.Fatalf("it waits for %q, want %q", why, want)
+		}
+	}
+	edge.Close()
+	v.quiet = 0
+	v.judge(t.Context())
+	if len(v.left) != 0 || !v.deaf[edge.URL] {
+		t.Errorf("it waits for %q", v.lacks)
 	}
 }

@@ -148,12 +148,15 @@ func TestStandaloneBehindAClosedDoor(t *testing.T) {
 	s := newStall(t)
 	closed := fmt.Sprintf("http://127.0.0.1:%d/notes", unusedPorts(t, 1)[0])
 	s.declare(closed)
-	r := s.must(0, "apply", "--auto-approve")
+	r := s.must(0, "apply", "--auto-approve", "--wait", "6s")
 	saysAll(t, r.stderr, closed+" does not answer", fmt.Sprintf("its gateway is asked at http://127.0.0.1:%d", s.port))
 	if n := strings.Count(r.stderr, "its gateway is asked"); n != 1 {
 		t.Errorf("it is said %d times", n)
 	}
-	saysAll(t, r.stdout, "Selling 1 offer: http.notes 0.01 USDC/req "+closed)
+	saysAll(t, r.stdout, "waiting http.notes for 402: "+closed, "? Sellable, and not seen from outside: 1 offer: http.notes 0.01 USDC/req "+closed)
+	if strings.Contains(r.stdout, "Selling") {
+		t.Errorf("nobody saw it, and it says that it sells: %s", r)
+	}
 }
 
 // saysAll checks that a text has all of these, however it is broken into lines.

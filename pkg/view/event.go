@@ -62,10 +62,12 @@ type Summary struct {
 	UnchangedDigest string // over owned fields, UIDs and gateway identities; "" unless there was nothing to do
 	Incomplete      bool   // something could not be seen, so that doing nothing proves nothing
 
-	// Unsold are the addresses of offers that should sell, and did not in time;
-	// Sells are the others, as far as they were waited for.
+	// Unsold are the addresses of offers that should sell, and did not in time.
+	// Of the others that were waited for, Sells are those that were seen from
+	// outside, and Unseen those whose public side did not answer.
 	Unsold []string
 	Sells  []Selling
+	Unseen []Selling
 }
 
 // A Printer is told what happens in a run, as it happens. Printers are safe for
@@ -187,6 +189,7 @@ type summaryWire struct {
 	Elapsed         int64          `json:"elapsed_ms"`
 	Complete        bool           `json:"complete"`
 	Sells           []string       `json:"sells"`
+	Unseen          []string       `json:"unseen"`
 	Unsold          []string       `json:"unsold"`
 	UnchangedDigest *string        `json:"unchanged_digest"`
 }
@@ -196,11 +199,17 @@ func (s Summary) wire(head eventHead) summaryWire {
 	if requests == nil {
 		requests = map[string]int{}
 	}
-	sells := []string{}
-	for _, one := range s.Sells {
-		sells = append(sells, name(one.Address, one.Key))
+	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete,
+		names(s.Sells), names(s.Unseen), list(s.Unsold), orNull(s.UnchangedDigest)}
+}
+
+// names lists offers for machines.
+func names(all []Selling) []string {
+	out := []string{}
+	for _, one := range all {
+		out = append(out, name(one.Address, one.Key))
 	}
-	return summaryWire{head, s.Counts, s.Failed, s.Writes, requests, s.Elapsed.Milliseconds(), !s.Incomplete, sells, list(s.Unsold), orNull(s.UnchangedDigest)}
+	return out
 }
 
 // orNull is nil, JSON's null, for what is empty.

@@ -51,6 +51,8 @@ func runEvents() map[string][]view.Event {
 			Elapsed: 300 * time.Millisecond, UnchangedDigest: "9f86d081"})},
 		"unsold": {begin, waiting, finish(view.Summary{Counts: view.Counts{Unchanged: 4}, Elapsed: 2 * time.Minute, UnchangedDigest: "9f86d081",
 			Unsold: []string{"inference.qwen", `http.weather["eu"]`}})},
+		"unseen": {begin, finish(view.Summary{Counts: view.Counts{Unchanged: 4}, Elapsed: 10 * time.Second, UnchangedDigest: "9f86d081",
+			Sells: selling[:1], Unseen: selling[1:]})},
 		"blind":    {converge, finish(view.Summary{Counts: view.Counts{Unchanged: 1}, Incomplete: true, Elapsed: 5 * time.Minute})},
 		"restored": {converge, finish(view.Summary{Counts: view.Counts{Start: 1000}, Writes: 1000, Elapsed: 12 * time.Second})},
 	}
@@ -100,7 +102,7 @@ func TestEventKeys(t *testing.T) {
 		view.Waiting:     "time event address for elapsed_ms",
 		view.Withheld:    "time event address action class cause why next",
 		view.Summarized: "time event create update replace delete start restart reload stop drain undrain undelete takeover " +
-			"blocked withheld unchanged failed writes requests elapsed_ms complete sells unsold unchanged_digest",
+			"blocked withheld unchanged failed writes requests elapsed_ms complete sells unseen unsold unchanged_digest",
 	}
 	for kind, keys := range want {
 		var b bytes.Buffer

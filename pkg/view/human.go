@@ -129,7 +129,8 @@ func (p *page) summary(s Summary, verb string) {
 	if !p.Quiet || !idle || s.Incomplete {
 		p.outcome(s, verb, idle)
 	}
-	p.sales(s.Sells)
+	p.sales(span{text: "Selling " + count(len(s.Sells), "offer") + ":", tone: good}, s.Sells)
+	p.sales(span{text: "? Sellable, and not seen from outside: " + count(len(s.Unseen), "offer") + ":", tone: care}, s.Unseen)
 	if len(s.Unsold) > 0 {
 		p.flow(0, span{text: "! Not selling yet: ", tone: bad}, text(strings.Join(s.Unsold, ", ")))
 	}

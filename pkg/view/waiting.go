@@ -70,12 +70,13 @@ func (h *HumanPrinter) erase() string {
 	return fmt.Sprintf("\x1b[%dA\r\x1b[J", n)
 }
 
-// sales writes what sells: where, and for how much.
-func (p *page) sales(all []Selling) {
+// sales writes what sells, or what nobody could see sell: where, and for how
+// much.
+func (p *page) sales(head span, all []Selling) {
 	if len(all) == 0 || p.Quiet {
 		return
 	}
-	p.flow(0, span{text: "Selling " + count(len(all), "offer") + ":", tone: good})
+	p.flow(0, head)
 	shown := all
 	if !p.Verbose {
 		shown = all[:min(len(all), saleCap)]
