@@ -135,12 +135,13 @@ func (in *inheritance) await(ctx context.Context, folder string) (stop func(), e
 		if err != nil {
 			return // told to stop
 		}
+		_ = l.Close()                     // which removes it: nobody else waits in vain
 		_ = in.send(conn.(*net.UnixConn)) // who is not given any binds them
 		_ = conn.Close()
 		in.close()
 	})
 	return func() {
-		_ = l.Close() // which removes it
+		_ = l.Close() // if nobody asked
 		asked.Wait()
 		in.close()
 		_ = dir.Close() // read only: nothing can be lost
@@ -217,7 +218,7 @@ func receive(conn *net.UnixConn) (text []byte, files []*os.File, err error) {
 	buf, rights := make([]byte, 64<<10), make([]byte, unix.CmsgSpace(4*maxHanded))
 	for {
 		n, nr, _, _, err := conn.ReadMsgUnix(buf, rights)
-		text = append(text, buf[:n]...)
+		text = append(text, buf[:max(n, 0)]...) // -1 with an error
 		got, rightsErr := descriptors(rights[:nr])
 		files = append(files, got...)
 		switch {
