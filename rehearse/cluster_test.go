@@ -35,11 +35,7 @@ func (m *machine) startCluster() *cluster {
 	m.t.Helper()
 	c := &cluster{machine: m}
 	c.sandbox("up", "--detach", "--port", "6443", "--edge-port", "8080")
-	text, err := os.ReadFile(filepath.Join(c.folder(), "kubeconfig.yaml"))
-	m.ok(err)
-	m.root("install -d -o seller -g seller " + home + "/.kube")
-	m.write(home+"/.kube/config", string(text))
-	config, err := clientcmd.RESTConfigFromKubeConfig(text)
+	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(c.give(m)))
 	m.ok(err)
 	config.Dial, config.Timeout, config.QPS = m.network.dial, 10*time.Second, -1
 	c.client, err = dynamic.NewForConfig(config)
@@ -48,6 +44,16 @@ func (m *machine) startCluster() *cluster {
 	c.api, err = rest.HTTPClientFor(config)
 	m.ok(err)
 	return c
+}
+
+// give gives the seller on a machine the cluster's kubeconfig.
+func (c *cluster) give(m *machine) string {
+	m.t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.folder(), "kubeconfig.yaml"))
+	m.ok(err)
+	m.root("install -d -o seller -g seller " + home + "/.kube")
+	m.write(home+"/.kube/config", string(text))
+	return string(text)
 }
 
 func (c *cluster) folder() string { return filepath.Join(c.dir, "cluster") }

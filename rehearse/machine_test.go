@@ -45,13 +45,14 @@ type machine struct {
 
 var machines atomic.Int32
 
-// boot gives a machine that was never booted before. It is gone when the test
-// ends.
-func boot(t testing.TB) *machine {
+// boot gives a machine that was never booted before, in a network of its own. It
+// is gone when the test ends.
+func boot(t testing.TB) *machine { t.Helper(); return bootIn(t, newNetwork(t)) }
+
+func bootIn(t testing.TB, n network) *machine {
 	t.Helper()
 	name := strconv.Itoa(int(machines.Add(1)))
-	m := &machine{t: t, dir: filepath.Join(scratch, name), network: newNetwork(t)}
-	m.client = m.network.client()
+	m := &machine{t: t, dir: filepath.Join(scratch, name), network: n, client: n.client()}
 	m.ok(os.MkdirAll(m.dir+"/root", 0o755))
 	var err error
 	m.group, err = everything.child(name)

@@ -4,8 +4,10 @@ package rehearse_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"runtime"
 	"testing"
@@ -54,9 +56,32 @@ func makeNetwork() (*os.File, error) {
 	}
 	lo.SetUint16(unix.IFF_UP)
 	if err := unix.IoctlIfreq(socket, unix.SIOCSIFFLAGS, lo); err != nil {
-		return nil, os.NewSyscallError("cannot set lo up", err)
+		return nil, os.NewSyscallError("SIOCSIFFLAGS", err)
 	}
 	return os.Open("/proc/thread-self/ns/net")
+}
+
+// addAddress gives the network's interface one more address, under a name such
+// as "lo:1".
+func (n network) addAddress(name string, addr netip.Addr) error {
+	return n.within(func() error {
+		socket, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return os.NewSyscallError("socket", err)
+		}
+		defer unix.Close(socket)
+		set := func(request uint, value []byte) error {
+			alias, err := unix.NewIfreq(name)
+			if err == nil {
+				err = alias.SetInet4Addr(value)
+			}
+			if err == nil {
+				err = unix.IoctlIfreq(socket, request, alias)
+			}
+			return err
+		}
+		return errors.Join(set(unix.SIOCSIFADDR, addr.AsSlice()), set(unix.SIOCSIFNETMASK, []byte{255, 255, 255, 255}))
+	})
 }
 
 // within does something on a thread that is in the network: a socket made there,

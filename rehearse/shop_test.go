@@ -20,6 +20,7 @@ type shop struct {
 	*machine
 	cluster *cluster
 	names   []string
+	port    int // where the gateway of g00 listens; that of g01 does at the next
 }
 
 // upstream is what all offers sell. It runs beside the machine.
@@ -28,10 +29,10 @@ const upstream = "127.0.0.1:9000"
 const offersFile = home + "/offers.hcl"
 
 // openInstalled gives a shop where all offers sell, and come back at boot.
-func openInstalled(t testing.TB, offers int) *shop {
+func openInstalled(t testing.TB, offers int, flags ...string) *shop {
 	t.Helper()
 	s := openShop(t, offers)
-	s.login("obolctl boot install")
+	s.login(strings.Join(append([]string{"obolctl boot install"}, flags...), " "))
 	s.root("sync")
 	return s
 }
@@ -45,7 +46,7 @@ func openShop(t testing.TB, offers int) *shop {
 	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
 	t.Cleanup(func() { server.Close() })
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
-	s := &shop{machine: m, cluster: m.startCluster()}
+	s := &shop{machine: m, cluster: m.startCluster(), port: 8400}
 	m.install("../bin/obolctl", "/usr/local/bin/obolctl")
 	s.declare(offers, "0.5")
 	m.login("obolctl apply --auto-approve")
@@ -72,13 +73,10 @@ defaults {
 		name := fmt.Sprintf("g%02d", i)
 		s.names = append(s.names, name)
 		fmt.Fprintf(&file, "inference %q {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n",
-			name, upstream, price, firstPort+i)
+			name, upstream, price, s.port+i)
 	}
 	s.write(offersFile, file.String())
 }
-
-// firstPort is where the gateway of g00 listens; that of g01 does at the next.
-const firstPort = 8400
 
 // answering gives those of the offers whose gateways answer that they can sell.
 func (s *shop) answering(names []string) []string {
@@ -87,7 +85,7 @@ func (s *shop) answering(names []string) []string {
 		if !slices.Contains(names, name) {
 			continue
 		}
-		if code, _ := s.get(fmt.Sprintf("http://127.0.0.1:%d/health", firstPort+i)); code == http.StatusOK {
+		if code, _ := s.get(fmt.Sprintf("http://127.0.0.1:%d/health", s.port+i)); code == http.StatusOK {
 			out = append(out, name)
 		}
 	}
