@@ -2,6 +2,7 @@ package charge
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -36,10 +37,10 @@ func (t *Table) encodeDocuments(given []*seat) map[string][]byte {
 	return out
 }
 
-func answerDocument(w http.ResponseWriter, body []byte) {
+func answerDocument(w http.ResponseWriter, body []byte, age time.Duration) {
 	allowOrigins(w.Header())
 	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "max-age=60")
+	w.Header().Set("Cache-Control", fmt.Sprintf("max-age=%.0f", age.Seconds()))
 	_, _ = w.Write(body) // a client that left needs no answer
 }
 
@@ -192,6 +193,9 @@ func registration(given []*seat) any {
 	}
 	if len(reg.Metadata) > 0 {
 		doc["metadata"] = reg.Metadata
+	}
+	if len(s.Provenance) > 0 {
+		doc["provenance"] = s.Provenance
 	}
 	return doc
 }

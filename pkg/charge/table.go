@@ -25,7 +25,8 @@ type Offer struct {
 	Routes       []offer.Route // empty: all is paid. Otherwise what none of them stands for is refused.
 	Settle       string        // before, after, or empty: before for streams, after for all else
 	Registration *offer.Registration
-	DrainEnds    time.Time // when it stops to be sold, as buyers are told; zero: it does not drain. Nothing stops by itself then
+	Provenance   map[string]string // of what is sold, for the document of ERC-8004; may be empty
+	DrainEnds    time.Time         // when it stops to be sold, as buyers are told; zero: it does not drain. Nothing stops by itself then
 
 	SignIn http.Handler // answers for routes with gate auth; nil: none is allowed
 
@@ -234,7 +235,7 @@ func (s *seat) description(r *route) string {
 // find gives the route of a request, and the path below its offer's prefix.
 // Without a route, nothing is sold there.
 func (t *Table) find(host, path string) (r *route, below string) {
-	host = hostName(host)
+	host = HostName(host)
 	for _, s := range t.offers {
 		rest, ok := strings.CutPrefix(path, s.Prefix)
 		if s.Host != "" && s.Host != host || !ok || rest != "" && rest[0] != '/' {
@@ -265,8 +266,8 @@ func (s *seat) find(path string) *route {
 	return nil
 }
 
-// hostName gives the name in a Host value, as names are compared.
-func hostName(host string) string {
+// HostName gives the name in a Host value, as names are compared.
+func HostName(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}

@@ -8,6 +8,7 @@
 package charge
 
 import (
+	"cmp"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -40,6 +41,10 @@ type Options struct {
 	Ledger  *ledger.Ledger
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
+
+	// DocumentAge is how long clients may keep a document that says what is
+	// sold; 0: a minute.
+	DocumentAge time.Duration
 }
 
 // A Till takes the money for the offers of a table. It outlives tables, and is
@@ -86,7 +91,7 @@ func (t *Till) Serve(table *Table, w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if document := table.documents[path]; document != nil {
-		answerDocument(w, document)
+		answerDocument(w, document, cmp.Or(t.DocumentAge, time.Minute))
 		return
 	}
 	rt, below := table.find(r.Host, path)
