@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,37 @@ func TestDocuments(t *testing.T) {
 				}
 				golden(t, filepath.Join("testdata", state+"-"+file), got)
 			})
+		}
+	}
+}
+
+// TestDescriptionsAreWords: nothing that a seller writes is Markdown, and nothing
+// moves the cursor of a terminal.
+func TestDescriptionsAreWords(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"- a list":              `\- a list`,
+		"\x1b\x00- a list":      `\- a list`,
+		"---":                   `\---`,
+		"=== & so on":           `\=== \& so on`,
+		"1. a list":             `1\. a list`,
+		"23) a list":            `23\) a list`,
+		"7.":                    `7\.`,
+		"42":                    "42",
+		"3.5 stars, in 2.0":     "3.5 stars, in 2.0",
+		"a - b at 0.5":          "a - b at 0.5",
+		"&lt;b&gt; <b>":         `\&lt;b\&gt; \<b\>`,
+		"red \x1b[31mhot\u202e": `red \[31mhot`,
+		"two\n\n# lines":        `two \# lines`,
+	} {
+		o := live("shop", "x")
+		o.Spec.Registration = &v1alpha1.Registration{Description: said}
+		text, err := catalog.Skill([]v1alpha1.ServiceOffer{o}, base, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(text), "\n\n"+want+"\n\n- endpoint") {
+			t.Errorf("%q is not %q in\n%s", said, want, text)
 		}
 	}
 }

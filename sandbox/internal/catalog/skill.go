@@ -7,6 +7,7 @@ import (
 	"strings"
 	"text/template"
 	"time"
+	"unicode"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
@@ -34,14 +35,31 @@ func Skill(offers []v1alpha1.ServiceOffer, base string, now time.Time) ([]byte, 
 	return out.Bytes(), err
 }
 
-// plain makes a seller's words one line that means nothing to Markdown.
+// plain makes a seller's words one line that means nothing to Markdown, also
+// where they begin it: it is no list, rule, heading or reference. Characters that
+// nobody sees are left out.
 func plain(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return -1
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
 	var out strings.Builder
-	for _, r := range strings.Join(strings.Fields(s), " ") {
-		if strings.ContainsRune("\\`*_{}[]<>()#+!|~", r) {
+	for _, r := range s {
+		if strings.ContainsRune("\\`*_{}[]<>()#+!|~&", r) {
 			out.WriteByte('\\')
 		}
 		out.WriteRune(r)
 	}
-	return out.String()
+	s = out.String()
+	rest := strings.TrimLeft(s, "0123456789")
+	switch {
+	case strings.HasPrefix(s, "-"), strings.HasPrefix(s, "="):
+		return `\` + s
+	case rest != s && strings.HasPrefix(rest+" ", ". "):
+		return s[:len(s)-len(rest)] + `\` + rest
+	}
+	return s
 }

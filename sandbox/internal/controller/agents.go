@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/selling"
 )
 
 const agentFinalizer = "obol.org/agent-finalizer"
@@ -94,10 +95,10 @@ func (r *agents) say(ctx context.Context, a *v1alpha1.Agent, s v1alpha1.AgentSta
 // hermes is the agent's Service. Pods are the node's affair.
 func hermes(a *v1alpha1.Agent) *unstructured.Unstructured {
 	return child("Service", "v1", map[string]any{
-		"name": agentService, "namespace": a.Namespace,
+		"name": selling.AgentService, "namespace": a.Namespace,
 		"ownerReferences": owner("Agent", a.Name, string(a.UID)),
 	}, map[string]any{
-		"selector": map[string]any{"app": agentService},
+		"selector": map[string]any{"app": selling.AgentService},
 		"ports":    []any{map[string]any{"name": "http", "port": int64(agentPort), "protocol": "TCP"}},
 	})
 }

@@ -50,9 +50,12 @@ func (r *offers) withdraw(ctx context.Context, o *v1alpha1.ServiceOffer) (gone b
 }
 
 // remove deletes a child. It is absent when there was none, or none of its
-// kind.
+// kind; then nothing is sent but a question.
 func (r *offers) remove(ctx context.Context, child *unstructured.Unstructured) (absent bool, err error) {
-	err = r.Delete(ctx, child)
+	err = r.live.Get(ctx, client.ObjectKeyFromObject(child), child)
+	if err == nil {
+		err = r.Delete(ctx, child)
+	}
 	if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 		return true, nil
 	}

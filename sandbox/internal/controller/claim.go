@@ -47,7 +47,7 @@ func beaten(o *v1alpha1.ServiceOffer, all []v1alpha1.ServiceOffer) *obstacle {
 	var found *obstacle
 	for i := range all {
 		other := &all[i]
-		if !elder(other, o) {
+		if selling.Older(other, o) >= 0 {
 			continue
 		}
 		switch why := compete(other, o); {
@@ -79,13 +79,4 @@ func compete(winner, loser *v1alpha1.ServiceOffer) *obstacle {
 		return &obstacle{pathConflict, fmt.Sprintf("path %q belongs to the older offer %s/%s", path, winner.Namespace, winner.Name)}
 	}
 	return nil
-}
-
-// elder reports whether a goes before b: the one that was created first, and of
-// the same second the one whose namespace/name sorts first.
-func elder(a, b *v1alpha1.ServiceOffer) bool {
-	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
-		return a.CreationTimestamp.Before(&b.CreationTimestamp)
-	}
-	return a.Namespace+"/"+a.Name < b.Namespace+"/"+b.Name
 }

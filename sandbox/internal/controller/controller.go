@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/selling"
 )
 
 // fieldManager owns what the controller writes.
@@ -98,7 +99,7 @@ func (r *offers) losers(ctx context.Context, o client.Object) []reconcile.Reques
 		return nil
 	}
 	return r.requests(ctx, func(other *v1alpha1.ServiceOffer) bool {
-		return compete(winner, other) != nil && elder(winner, other)
+		return compete(winner, other) != nil && selling.Older(winner, other) < 0
 	})
 }
 

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -167,6 +169,25 @@ func TestTouchWritesNothing(t *testing.T) {
 	}
 	if writes != 1 {
 		t.Errorf("%d writes of the status, want 1", writes)
+	}
+}
+
+// TestDrainedIsAtRest: what a look at a drained offer finds gone it does not
+// delete again.
+func TestDrainedIsAtRest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.make(w.offer("a", func(o *v1alpha1.ServiceOffer) {
+		o.Spec.DrainAt, o.Spec.DrainGracePeriod = &metav1.Time{Time: time.Now()}, new("0s")
+	}))
+	w.await(quick, "a", selling.RoutePublished, "False/Drained")
+	mark := cluster.Mark(t)
+	w.change("a", `{'spec':{'listing':{'weight':3}}}`)
+	w.soon(quick, func() bool { o := w.get("a"); return o.Status.ObservedGeneration == o.Generation }, func() string { return "it is not looked at" })
+	for _, r := range cluster.Audit(t, mark, "") {
+		if r.Verb == "delete" && (r.Namespace == w.namespace || strings.Contains(r.Name, "so-a-backend-grant")) {
+			t.Errorf("%s %s", r.Verb, r.URI)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/selling"
 )
 
 // probeLimit is how long an upstream has for its answer.
@@ -18,9 +19,8 @@ var errNoService = errors.New("spec.upstream.service is empty")
 
 // What an agent's offer gets as its upstream.
 const (
-	agentService = "hermes"
-	agentPort    = 8642
-	agentHealth  = "/health"
+	agentPort   = 8642
+	agentHealth = "/health"
 )
 
 // healthURL is where the offer's upstream says that it is well; [errNoService]
@@ -38,7 +38,7 @@ func healthURL(o *v1alpha1.ServiceOffer) (string, error) {
 }
 
 func agentURL(namespace string) string {
-	return fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", agentService, namespace, agentPort)
+	return fmt.Sprintf("http://%s.%s.svc.cluster.local:%d", selling.AgentService, namespace, agentPort)
 }
 
 // probe asks the offer's upstream once. Only an answer of 2xx is no error.

@@ -109,16 +109,25 @@ func TestRegistration(t *testing.T) {
 		return newOffer(name, func(o *v1alpha1.ServiceOffer) {
 			o.Spec.Registration = &v1alpha1.Registration{Enabled: true, Name: "Agent " + name}
 			o.Spec.Hostname, o.CreationTimestamp = host, metav1.Unix(created, 0)
+			o.Spec.Provenance = map[string]string{"framework": "of " + name}
 		})
 	}
 	w := newWorld(t, registered("a", "", 1_700_000_001), registered("longer-name", "own.example.org", 1_700_000_002), registered("z", "", 1_700_000_000), newOffer("none", nil))
 	w.reload()
 	const path = "/.well-known/agent-registration.json"
 	var doc struct {
-		Name     string
-		Services []struct{ Endpoint string }
+		Name, Image string
+		Provenance  map[string]string
+		Services    []struct{ Endpoint string }
 	}
-	decode(t, w.do(call{path: path}).body, &doc)
+	answer := w.do(call{path: path})
+	decode(t, answer.body, &doc)
+	if got := answer.header.Get("Cache-Control"); got != "max-age=300" {
+		t.Errorf("Cache-Control %q", got)
+	}
+	if doc.Image != base+"/agent-icon.png" || doc.Provenance["framework"] != "of z" {
+		t.Errorf("image %q, provenance %q", doc.Image, doc.Provenance)
+	}
 	var got []string
 	for _, s := range doc.Services {
 		got = append(got, s.Endpoint)

@@ -62,7 +62,7 @@ func New(ctx context.Context, o Options) (*Edge, error) {
 	e := &Edge{
 		Options:   o,
 		ledger:    l,
-		till:      charge.NewTill(charge.Options{Ledger: l, Log: o.Log, Metrics: registry}),
+		till:      charge.NewTill(charge.Options{Ledger: l, Log: o.Log, Metrics: registry, DocumentAge: documentAge}),
 		metrics:   promhttp.HandlerFor(registry, promhttp.HandlerOpts{}),
 		transport: newTransport(o.Dial),
 		cancel:    cancel,

@@ -205,8 +205,10 @@ func TestOlderOfferHasPathAndHost(t *testing.T) {
 		}),
 		newOffer("a", func(o *v1alpha1.ServiceOffer) { o.Spec.Path, o.Spec.Hostname = "/same", "same.example.org" }),
 		newOffer("deeper", func(o *v1alpha1.ServiceOffer) { o.Spec.Path = "/same/deeper" }),
+		newOffer("x", func(o *v1alpha1.ServiceOffer) { o.Namespace, o.Spec.Path = "shop", "/tie" }),
+		newOffer("first", func(o *v1alpha1.ServiceOffer) { o.Namespace, o.Spec.Path = "shop-a", "/tie" }),
 	)
-	for _, name := range []string{"older", "a", "deeper"} {
+	for _, name := range []string{"older", "a", "deeper", "x", "first"} {
 		w.serve(name+".default", echo(name))
 	}
 	w.reload()
@@ -214,9 +216,31 @@ func TestOlderOfferHasPathAndHost(t *testing.T) {
 		{"", "/same/x", "older /x"},
 		{"same.example.org", "/x", "older /x"},
 		{"", "/same/deeper/x", "deeper /x"},
+		{"", "/tie/x", "first /x"}, // the controller's order: shop-a/first, then shop/x
 	} {
 		if got := w.do(call{host: tc.host, path: tc.path, payment: w.sign(tc.host, tc.path)}); !strings.HasPrefix(got.body, tc.want) {
 			t.Errorf("%s%s = %d %q, want %q", tc.host, tc.path, got.status, got.body, tc.want)
+		}
+	}
+}
+
+// An offer whose hostname is one of all that the edge sells has only its path.
+func TestNoOfferHasTheWholeEdge(t *testing.T) {
+	t.Parallel()
+	at := func(host string) func(*v1alpha1.ServiceOffer) {
+		return func(o *v1alpha1.ServiceOffer) { o.Spec.Hostname = host }
+	}
+	w := newWorld(t, newOffer("a", at("127.0.0.1")), newOffer("b", at("Shop.example.org")), newOffer("c", nil))
+	w.serve("c.default", echo("c"))
+	w.reload()
+	for _, host := range []string{"127.0.0.1", "127.0.0.1:8080", "shop.example.org", "SHOP.example.org:443"} {
+		if got := w.do(call{host: host, path: "/services/c/x", payment: w.sign(host, "/services/c/x")}); !strings.HasPrefix(got.body, "c /x") {
+			t.Errorf("%s: %d %s", host, got.status, got.body)
+		}
+		for _, path := range []string{"/services/a", "/services/b"} {
+			if got := w.do(call{host: host, path: path}); got.status != http.StatusPaymentRequired {
+				t.Errorf("%s%s = %d, want 402", host, path, got.status)
+			}
 		}
 	}
 }

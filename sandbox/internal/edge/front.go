@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -64,13 +66,13 @@ func (e *Edge) read(ctx context.Context) ([]v1alpha1.ServiceOffer, string, error
 func (e *Edge) newFront(offers []v1alpha1.ServiceOffer, base string, now time.Time) (*front, error) {
 	f := &front{ready: true, hosts: map[string]*origin{}, prefixes: map[string]bool{}, sold: map[offer.Key]bool{}}
 	offers = slices.DeleteFunc(slices.Clone(offers), func(o v1alpha1.ServiceOffer) bool { return !contributes(&o, now) })
-	slices.SortFunc(offers, older)
+	slices.SortFunc(offers, func(a, b v1alpha1.ServiceOffer) int { return selling.Older(&a, &b) })
 	var shared []charge.Offer
 	var errs []error
 	for i := range offers {
 		made, err := e.convert(&offers[i], base)
 		if err == nil {
-			err = f.addHost(made, &offers[i])
+			err = f.addHost(made, &offers[i], base)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("offer %s/%s: %w", offers[i].Namespace, offers[i].Name, err))
@@ -96,15 +98,13 @@ func contributes(o *v1alpha1.ServiceOffer, now time.Time) bool {
 	return published != nil && published.Status == "True" && !selling.Drained(o, now)
 }
 
-func older(a, b v1alpha1.ServiceOffer) int {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-}
-
 // addHost sells an offer on its own host too, where it has all paths. What says
-// who the agent is stays with the shared host.
-func (f *front) addHost(made charge.Offer, o *v1alpha1.ServiceOffer) error {
+// who the agent is stays with the shared host, which no offer can have for its
+// own; nor can it an address, under which all of the edge is reached.
+func (f *front) addHost(made charge.Offer, o *v1alpha1.ServiceOffer, base string) error {
 	host := selling.Hostname(o)
-	if host == "" || f.hosts[host] != nil {
+	_, notAddress := netip.ParseAddr(host)
+	if host == "" || f.hosts[host] != nil || notAddress == nil || host == hostOf(base) {
 		return nil
 	}
 	made.Prefix, made.URL = "", "https://"+host
@@ -123,6 +123,15 @@ func (f *front) addHost(made charge.Offer, o *v1alpha1.ServiceOffer) error {
 	}
 	f.hosts[host] = own
 	return nil
+}
+
+// hostOf is the host of a URL, as names are compared; empty when it has none.
+func hostOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return charge.HostName(u.Host)
 }
 
 // settle is when the real verifier has payments settled: once the upstream has
@@ -144,11 +153,15 @@ func (e *Edge) convert(o *v1alpha1.ServiceOffer, base string) (charge.Offer, err
 		return charge.Offer{}, err
 	}
 	ends, _ := selling.DrainEnds(o)
+	registration := selling.Registration(o)
+	if registration != nil {
+		registration.Image = cmp.Or(registration.Image, base+"/agent-icon.png")
+	}
 	return charge.Offer{
 		Key:     offer.Key{Type: typeOf(o), Namespace: o.Namespace, Name: o.Name},
 		Address: offer.Address{Type: typeOf(o), Label: o.Namespace, Key: o.Name, Keyed: true},
 		Prefix:  selling.Path(o), URL: base + selling.Path(o), Model: selling.Model(o),
-		Payments: payments, Routes: routes, Settle: settle, Registration: selling.Registration(o), DrainEnds: ends,
+		Payments: payments, Routes: routes, Settle: settle, Registration: registration, Provenance: o.Spec.Provenance, DrainEnds: ends,
 		SignIn: http.HandlerFunc(signIn), Upstream: e.newProxy(upstream),
 	}, nil
 }

@@ -6,18 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/obolctl/obolctl/pkg/charge"
 	"github.com/obolctl/obolctl/sandbox/internal/catalog"
 	"github.com/obolctl/obolctl/sandbox/internal/storefront"
 )
+
+// documentAge is how long clients may keep a document.
+const documentAge = 5 * time.Minute
 
 // The names of what the controller publishes, in ConfigMap x402/obol-skill-md.
 const (
@@ -30,7 +32,7 @@ const (
 func (e *Edge) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f := e.enter()
 	defer f.leave()
-	if own := f.hosts[hostName(r.Host)]; own != nil {
+	if own := f.hosts[charge.HostName(r.Host)]; own != nil {
 		if r.URL.Path == "/" {
 			e.answerPage(own.only, w, r)
 			return
@@ -84,7 +86,7 @@ func (e *Edge) published(key, kind string) http.HandlerFunc {
 			return
 		}
 		w.Header().Set("Access-Control-Allow-Origin", "*")
-		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%.0f", documentAge.Seconds()))
 		say(w, kind, text)
 	}
 }
@@ -161,11 +163,6 @@ func (e *Edge) turnAway(w http.ResponseWriter, r *http.Request, err error) {
 // to ask.
 func signIn(w http.ResponseWriter, _ *http.Request) {
 	refuse(w, http.StatusUnauthorized, "sign_in", "this path is for wallets that have signed in, which the sandbox does not offer")
-}
-
-// hostName gives the name in a Host value, as names are compared.
-func hostName(host string) string {
-	return strings.ToLower(strings.TrimSuffix((&url.URL{Host: host}).Hostname(), "."))
 }
 
 func say(w http.ResponseWriter, kind string, body []byte) {

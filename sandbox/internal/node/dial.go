@@ -95,14 +95,14 @@ func (d *Dialer) resolve(ctx context.Context, host string, port uint16) ([]netip
 	if !ok {
 		return nil, refused(fmt.Sprintf("Service %q has no port %d", key, port))
 	}
-	var slices discoveryv1.EndpointSliceList
-	if err := d.reader.List(ctx, &slices, client.InNamespace(key.Namespace),
+	var all discoveryv1.EndpointSliceList
+	if err := d.reader.List(ctx, &all, client.InNamespace(key.Namespace),
 		client.MatchingLabels{discoveryv1.LabelServiceName: key.Name}); err != nil {
 		return nil, fmt.Errorf("cannot list the EndpointSlices of Service %q: %w", key, err)
 	}
 	var ready []netip.AddrPort
-	for i := range slices.Items {
-		ready = append(ready, endpoints(&slices.Items[i], name)...)
+	for i := range all.Items {
+		ready = append(ready, endpoints(&all.Items[i], name)...)
 	}
 	if len(ready) == 0 {
 		return nil, refused(fmt.Sprintf("Service %q has no endpoint for port %d", key, port))

@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/obolctl/obolctl/sandbox/api/v1alpha1"
+	"github.com/obolctl/obolctl/sandbox/internal/selling"
 )
 
 // services runs a server for each Service that has something to answer for it,
@@ -59,12 +60,9 @@ func (s *services) selecting(ctx context.Context, o client.Object) []reconcile.R
 	return some
 }
 
-// hermes is the Service of an agent, in the namespace that is the agent's own.
-const hermes = "hermes"
-
 // ofAgent gives the Service of an Agent.
 func ofAgent(_ context.Context, o client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: hermes}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: selling.AgentService}}}
 }
 
 // Reconcile brings the server and the EndpointSlice of one Service to what the
@@ -105,7 +103,7 @@ func (s *services) answered(ctx context.Context, service *corev1.Service) ([]dis
 	if len(service.Spec.Selector) == 0 {
 		return nil, nil
 	}
-	if runs, err := s.agentRuns(ctx, service); runs || err != nil {
+	if runs, err := s.agentReady(ctx, service); runs || err != nil {
 		return targets(service, corev1.PodSpec{}), err
 	}
 	var demos appsv1.DeploymentList
@@ -122,10 +120,9 @@ func (s *services) answered(ctx context.Context, service *corev1.Service) ([]dis
 	return nil, nil
 }
 
-// agentRuns tells whether a Service is that of an Agent whose pod is there: it
-// comes before the Agent is Ready.
-func (s *services) agentRuns(ctx context.Context, service *corev1.Service) (bool, error) {
-	if service.Name != hermes {
+// agentReady tells whether a Service is that of an Agent that is Ready.
+func (s *services) agentReady(ctx context.Context, service *corev1.Service) (bool, error) {
+	if service.Name != selling.AgentService {
 		return false, nil
 	}
 	var all v1alpha1.AgentList
@@ -133,7 +130,7 @@ func (s *services) agentRuns(ctx context.Context, service *corev1.Service) (bool
 		return false, err
 	}
 	return slices.ContainsFunc(all.Items, func(a v1alpha1.Agent) bool {
-		return a.DeletionTimestamp == nil && (a.Status.Phase == "Provisioning" || a.Status.Phase == "Ready")
+		return a.DeletionTimestamp == nil && a.Status.Phase == "Ready"
 	}), nil
 }
 

@@ -3,6 +3,7 @@
 package selling
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -20,6 +21,10 @@ const (
 	Registered       = "Registered"
 	Ready            = "Ready"
 )
+
+// AgentService is the Service of an agent, in the namespace that is the agent's
+// own.
+const AgentService = "hermes"
 
 // Condition finds a condition; nil when the offer has none of that type. It
 // points into o.
@@ -74,6 +79,13 @@ func DrainEnds(o *v1alpha1.ServiceOffer) (end time.Time, draining bool) {
 func Drained(o *v1alpha1.ServiceOffer, now time.Time) bool {
 	end, draining := DrainEnds(o)
 	return draining && !now.Before(end)
+}
+
+// Older orders offers as those go that want the same path or host: the one that
+// was created first, and of the same second the one whose namespace/name sorts
+// first.
+func Older(a, b *v1alpha1.ServiceOffer) int {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name))
 }
 
 // Path is the offer's effective path, without a slash at its end.

@@ -1,6 +1,7 @@
 package selling_test
 
 import (
+	std "cmp"
 	"strings"
 	"testing"
 	"time"
@@ -188,6 +189,23 @@ func TestPlace(t *testing.T) {
 				t.Errorf("URL = %q, want %q", got, tc.want)
 			}
 		})
+	}
+}
+
+// TestOlder: a tie is broken by the whole of namespace/name, in which a dash
+// comes before the slash.
+func TestOlder(t *testing.T) {
+	t.Parallel()
+	made := func(namespace, name string, at int64) *v1alpha1.ServiceOffer {
+		return &v1alpha1.ServiceOffer{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, CreationTimestamp: metav1.Unix(at, 0)}}
+	}
+	order := []*v1alpha1.ServiceOffer{made("z", "z", 1), made("shop-a", "x", 2), made("shop", "x", 2), made("shop", "y", 2), made("a", "a", 3)}
+	for i, a := range order {
+		for j, b := range order {
+			if got := selling.Older(a, b); got != std.Compare(i, j) {
+				t.Errorf("Older(%s/%s, %s/%s) = %d", a.Namespace, a.Name, b.Namespace, b.Name, got)
+			}
+		}
 	}
 }
 

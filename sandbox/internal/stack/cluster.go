@@ -69,19 +69,22 @@ type site struct {
 	client.Client
 	edge  *edge.Edge
 	base  string        // where buyers reach it
-	first chan struct{} // closed when it was published for the first time
+	first chan struct{} // closed when there is a catalog
 }
 
 // publish brings the catalog, and what the edge sells, to what the offers say.
 // What cannot be sold does not keep the catalog back.
 func (s *site) publish(ctx context.Context, offers []v1alpha1.ServiceOffer) error {
-	err := errors.Join(s.list(ctx, offers, time.Now()), s.edge.Reload(ctx))
+	listing := s.list(ctx, offers, time.Now())
+	selling := s.edge.Reload(ctx)
 	select {
 	case <-s.first:
 	default:
-		close(s.first)
+		if listing == nil {
+			close(s.first)
+		}
 	}
-	return err
+	return errors.Join(listing, selling)
 }
 
 // list writes the catalog into the ConfigMap that the edge serves it from.

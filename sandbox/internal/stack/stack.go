@@ -96,15 +96,15 @@ func serve(ctx context.Context, mgr manager.Manager, listener net.Listener, site
 	var work sync.WaitGroup
 	work.Go(func() { ended <- mgr.Start(managed) })
 	work.Go(func() { ended <- web.Serve(listener) })
-	defer func() { // the edge first: what it serves comes from the cluster
+	defer func() { // the web first: what it serves comes from the cluster; the edge last, to which the manager publishes
 		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 		defer cancel()
 		if web.Shutdown(brief) != nil {
 			err = errors.Join(err, web.Close())
 		}
-		err = errors.Join(err, site.edge.Close())
 		stop()
 		work.Wait()
+		err = errors.Join(err, site.edge.Close())
 	}()
 	published := site.first
 	for {
@@ -127,7 +127,9 @@ func open(ctx context.Context, mgr manager.Manager, o Options) (*site, error) {
 	if err := node.Add(mgr, o.Pods()); err != nil {
 		return nil, err
 	}
-	dialer := node.NewDialer(mgr.GetClient(), o.Pods())
+	// Probes ask the API server: one that came before a new Service is in the
+	// cache would fail, and the next is seconds away. Buyers come too often.
+	probes, dialer := node.NewDialer(mgr.GetAPIReader(), o.Pods()), node.NewDialer(mgr.GetClient(), o.Pods())
 	shop, err := edge.New(ctx, edge.Options{
 		Reader: mgr.GetClient(), Dial: dialer.DialContext,
 		Facilitator: o.Facilitator, Ledger: filepath.Join(o.Dir, "ledger"), Log: o.Log,
@@ -138,7 +140,7 @@ func open(ctx context.Context, mgr manager.Manager, o Options) (*site, error) {
 	site := &site{mgr.GetClient(), shop, o.URL(), make(chan struct{})}
 	err = controller.Add(mgr, controller.Options{
 		Client: &http.Client{
-			Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
+			Transport: &http.Transport{DialContext: probes.DialContext, DisableKeepAlives: true},
 			Timeout:   probeLimit,
 		},
 		Reprobe: o.Reprobe,
