@@ -358,6 +358,41 @@ func TestRule02_StoppedStaysStopped(t *testing.T) {
 	}
 }
 
+// TestRule02_StoppedByAWrongClock: a drain that was recorded by a clock a day
+// ahead is in force at once, in a cluster that is rebuilt and in the one that has
+// it from tomorrow on.
+func TestRule02_StoppedByAWrongClock(t *testing.T) {
+	t.Parallel()
+	web := httpOffer("web", "0.1")
+	webID := id(resource.ServiceOffer, web)
+	tests := map[string]func(s *site){
+		"rebuilt": func(s *site) { s.rebuild() },
+		"the same": func(s *site) {
+			s.edit(webID, "spec.drainAt", "2026-11-02T12:00:00Z")
+			s.edit(webID, "spec.drainGracePeriod", "0s")
+		},
+	}
+	for name, now := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(web)
+			s.apply(auto)
+			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: web.Key(), Origin: offer.FromCommand, By: "me", At: s.now.AddDate(0, 0, 1)})
+			now(s)
+			s.carryOut(s.converge())
+			spec := s.objects[webID].Content["spec"].(map[string]any)
+			if spec["drainAt"] != "2026-11-01T12:00:00Z" || spec["drainGracePeriod"] != "0s" {
+				t.Errorf("it is drained at %v with a grace of %v, want now and 0s", spec["drainAt"], spec["drainGracePeriod"])
+			}
+			s.now = s.now.Add(5 * time.Minute)
+			if got := lines(s.plan(asked)); got != nil {
+				t.Errorf("then there is still %q to do", got)
+			}
+		})
+	}
+}
+
 // TestUndrainFromFile takes a declared drain away: an undrain change, which
 // only a person may make.
 func TestUndrainFromFile(t *testing.T) {

@@ -122,11 +122,20 @@ func (p *planner) createOffer(s *subject, spec resource.Spec, step Step, w walle
 	return step
 }
 
-// draining gives the drain that the offer is to be under: the mark, as the file
-// has it where it came from there, else the declared one, which begins now. A
-// mark from the file whose declaration is gone holds until its end is carried
-// out, which takes a person.
+// draining gives the drain that the offer is to be under. One that a clock which
+// was ahead let begin later has begun: until then it would sell.
 func (p *planner) draining(s *subject) (offer.Drain, bool) {
+	d, drain := p.drainOf(s)
+	if d.At.After(p.Now) {
+		d.At = p.Now.UTC().Truncate(time.Second)
+	}
+	return d, drain
+}
+
+// drainOf gives the drain of an offer: the mark, as the file has it where it came
+// from there, else the declared one, which begins now. A mark from the file whose
+// declaration is gone holds until its end is carried out, which takes a person.
+func (p *planner) drainOf(s *subject) (offer.Drain, bool) {
 	decl := s.declared.Drain
 	switch {
 	case p.Policy.undrains(s.key):
