@@ -20,7 +20,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -222,8 +221,18 @@ func let(release chan struct{}) {
 	}
 }
 
+// get asks a port of this host, and tells what came of it.
+func get(port int, path string) string {
+	r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d%s", port, path))
+	if err != nil {
+		return err.Error()
+	}
+	body, err := io.ReadAll(r.Body)
+	return fmt.Sprint(r.StatusCode, " ", string(body), errors.Join(err, r.Body.Close()))
+}
+
 // TestInFlight has a request in flight while its gateway is reloaded, which the
-// process survives, and while it is replaced: the request is finished first.
+// process survives, and while it is replaced: the request is finished first, and who comes meanwhile waits.
 func TestInFlight(t *testing.T) {
 	t.Parallel()
 	arrived, release := make(chan struct{}, 1), make(chan struct{})
@@ -244,15 +253,7 @@ func TestInFlight(t *testing.T) {
 	o.must(0, "apply", "--auto-approve", "--no-wait")
 	ask := func() chan string {
 		got := make(chan string, 1)
-		go func() {
-			r, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/slow", port))
-			if err != nil {
-				got <- err.Error()
-				return
-			}
-			body, err := io.ReadAll(r.Body)
-			got <- fmt.Sprint(r.StatusCode, " ", string(body), errors.Join(err, r.Body.Close()))
-		}()
+		go func() { got <- get(port, "/slow") }()
 		select {
 		case <-arrived:
 		case answer := <-got:
@@ -277,16 +278,26 @@ func TestInFlight(t *testing.T) {
 	got = ask()
 	done := make(chan result, 1)
 	go func() { done <- o.run("restart", "inference.qwen") }()
-	eventually(t, 10*time.Second, func() string { // it accepts nobody any more, and waits
-		conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if errors.Is(err, syscall.ECONNREFUSED) {
+	impatient := &http.Client{Timeout: 300 * time.Millisecond}
+	eventually(t, 10*time.Second, func() string { // it takes on nobody any more
+		r, err := impatient.Get(fmt.Sprintf("http://127.0.0.1:%d/quick", port))
+		var waited net.Error
+		switch {
+		case errors.As(err, &waited) && waited.Timeout():
 			return ""
+		case err != nil:
+			return err.Error()
 		}
-		return fmt.Sprint("it still accepts ", err, conn.Close())
+		return fmt.Sprint("it still answers ", r.Status, r.Body.Close())
 	})
+	next := make(chan string, 1)
+	go func() { next <- get(port, "/quick") }()
 	let(release)
 	if answer := <-got; answer != want {
 		t.Errorf("during a restart the answer is %q", answer)
+	}
+	if answer := <-next; answer != want {
+		t.Errorf("who came during a restart got %q", answer)
 	}
 	if r := <-done; r.code != 0 {
 		t.Errorf("restart: %s", r)
