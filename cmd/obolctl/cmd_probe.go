@@ -23,8 +23,8 @@ func probeCommand(p process) *cli.Command {
 		Name: "probe", Usage: "ask each public URL without paying, as a buyer would", ArgsUsage: "[ADDRESS]…",
 		Description: "Each paid route has to answer 402 with the terms that were accepted; with -f, or where nothing is accepted, with those of the offers file. " +
 			"A standalone gateway has to list the same terms at /.well-known/x402. What is drained or deleted may answer anything but a 402 or what is for sale. " +
-			"Of a cluster the catalog (/api/services.json), /openapi.json, /.well-known/x402 and, where an offer asks for registration, /.well-known/agent-registration.json have to tell the same of our offers. " +
-			"Free routes are not asked, redirects are not followed, and no proxy is used.\n\n" +
+			"Of a cluster the catalog (/api/services.json), /skill.md, /openapi.json, /.well-known/x402 and, where an offer asks for registration, /.well-known/agent-registration.json have to tell the same of our offers. " +
+			"All is asked by GET: a gate covers every method. Free routes are not asked, redirects are not followed, and no proxy is used.\n\n" +
 			"Examples:\n   obolctl probe\n   obolctl probe inference.qwen http.weather\n   obolctl probe -q || notify-send 'buyers see something else'\n\n" +
 			"Exit codes: 0 all is as agreed; 3 something is not; 1 something could not be asked.",
 		Action: func(c *cli.Context) error {
@@ -70,7 +70,7 @@ func (w *workspace) probe(ctx context.Context, addresses []string) error {
 	client := public.New(probeTime)
 	defer client.Close()
 	r.Offers = askOffers(ctx, client, in, offers)
-	r.Cluster = askCluster(ctx, client, in, offers)
+	r.Cluster = askCluster(ctx, client, in, set.Offers, offers)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -138,16 +138,18 @@ func askOffers(ctx context.Context, client *public.Client, in plan.Input, offers
 }
 
 // askCluster asks the cluster for its catalog and the documents that tell of
-// the offers which buyers reach there.
-func askCluster(ctx context.Context, client *public.Client, in plan.Input, offers []offer.Offer) []public.Answer {
+// those of all offers that are asked about and that buyers reach there.
+func askCluster(ctx context.Context, client *public.Client, in plan.Input, all, asked []offer.Offer) []public.Answer {
 	base := in.World.Cluster.PublicURL
 	var sold []public.Sold
-	for _, o := range offers {
+	for _, o := range all {
 		if o.InCluster() {
-			sold = append(sold, soldOf(in, o))
+			s := soldOf(in, o)
+			s.Aside = indexOf(asked, o.Key()) < 0
+			sold = append(sold, s)
 		}
 	}
-	if base == "" || sold == nil {
+	if base == "" || !slices.ContainsFunc(sold, func(s public.Sold) bool { return !s.Aside }) {
 		return nil
 	}
 	return client.Ask(ctx, public.Documents(base, sold))

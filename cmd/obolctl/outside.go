@@ -9,8 +9,8 @@ import (
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
-// askOutside asks what buyers see of the offers of a report, for a moment and by
-// GET alone. What is not known to sell, or cannot be asked, is not in it.
+// askOutside asks what buyers see of the offers of a report, for a moment. What
+// is not known to sell, or cannot be asked, is not in it.
 func askOutside(ctx context.Context, in plan.Input, offers []plan.OfferStatus) map[offer.Key]view.Outside {
 	client := public.New(askTime)
 	defer client.Close()
@@ -63,9 +63,7 @@ func askTerms(ctx context.Context, client *public.Client, in plan.Input, offers 
 		}
 		own, _ := public.Of(*o.Offer, url, stopped(in, o.Key) != "")
 		for _, q := range own {
-			if q.Reads() {
-				all, of = append(all, q), append(of, o.Key)
-			}
+			all, of = append(all, q), append(of, o.Key)
 		}
 	}
 	out := map[offer.Key][]public.Answer{}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"net/http"
 	"strings"
 	"time"
 
@@ -26,6 +25,7 @@ type Sold struct {
 	Stopped  bool      // drained or deleted: it must not be listed
 	Ends     time.Time // when its drain is over; zero when it is not draining
 	Sellable *bool     // by its conditions; nil: nobody knows, and it may be listed or not
+	Aside    bool      // it is not asked about: what is listed of it is just not taken for another's
 }
 
 // listed reports whether a catalog has to list it, and whether it may.
@@ -49,6 +49,8 @@ type entry struct {
 	wayListed
 	Payments    []wayListed
 	DrainEndsAt *time.Time
+
+	odd string // why no buyer can make anything of it; empty: the rest counts
 }
 
 // A wayListed is one way to pay. What the catalog does not know of it is empty.
@@ -63,9 +65,9 @@ type wayListed struct {
 }
 
 // parseCatalog reads services.json: an envelope, or the bare list that older
-// stacks write.
+// stacks write. What is wrong with one entry does not concern the others.
 func parseCatalog(body []byte) (Catalog, error) {
-	var doc struct{ Services *[]entry }
+	var doc struct{ Services *[]json.RawMessage }
 	into := any(&doc)
 	if trimmed := bytes.TrimLeft(body, " \t\r\n"); len(trimmed) > 0 && trimmed[0] == '[' {
 		into = &doc.Services
@@ -77,10 +79,17 @@ func parseCatalog(body []byte) (Catalog, error) {
 		return nil, errors.New("it has no services")
 	}
 	out := Catalog{}
-	for _, e := range *doc.Services {
-		key := e.Namespace + "/" + e.Name
+	for _, raw := range *doc.Services {
+		var of struct{ Namespace, Name string }
+		if json.Unmarshal(raw, &of) != nil {
+			continue // nobody's
+		}
+		key, e := of.Namespace+"/"+of.Name, entry{}
+		if err := json.Unmarshal(raw, &e); err != nil {
+			e.odd = "an entry that no buyer can read: " + err.Error()
+		}
 		if _, twice := out[key]; twice {
-			return nil, fmt.Errorf("it lists %q twice", key)
+			e.odd = "several entries"
 		}
 		out[key] = e
 	}
@@ -99,7 +108,7 @@ func (c *Client) Catalog(ctx context.Context, base string) (Catalog, Answer) {
 }
 
 func catalogInquiry(base string, compare comparison) Inquiry {
-	return Inquiry{method: http.MethodGet, url: under(base, catalogPath), expects: ExpectCatalog, compare: compare, most: mostDocument}
+	return Inquiry{url: under(base, catalogPath), expects: ExpectCatalog, compare: compare, most: mostDocument}
 }
 
 // under gives the URL of a path of the cluster at base.
@@ -118,6 +127,8 @@ func (c Catalog) Differences(s Sold) []resource.Difference {
 		return []resource.Difference{{Path: key, After: "for sale"}}
 	case !there:
 		return nil
+	case e.odd != "":
+		return bounded([]resource.Difference{{Path: key, Before: "an entry", After: e.odd}})
 	}
 	var out []resource.Difference
 	compare := func(name, declared, listed string) {
@@ -139,7 +150,7 @@ func (c Catalog) Differences(s Sold) []resource.Difference {
 	if extra := len(e.Payments) - len(s.Offer.Payments); extra > 0 {
 		out = append(out, resource.Difference{Path: key + " payments", Before: len(s.Offer.Payments), After: len(e.Payments)})
 	}
-	return append(out, drainDifference(key, s.Ends, e.DrainEndsAt)...)
+	return bounded(append(out, drainDifference(key, s.Ends, e.DrainEndsAt)...))
 }
 
 // compare compares one way to pay. How a catalog writes what it knows of a

@@ -86,7 +86,11 @@ func TestCatalog(t *testing.T) {
 		"draining, not said":      {envelope(listed), draining, differ("default/weather drainEndsAt", "2026-11-26T12:00:00Z", nil), ""},
 		"draining":                {with(`"priceRaw"`, `"drainEndsAt":"2026-11-26T12:00:00Z","priceRaw"`), draining, nil, ""},
 		"said to drain":           {with(`"priceRaw"`, `"drainEndsAt":"2026-11-26T12:00:00Z","priceRaw"`), same, differ("default/weather drainEndsAt", nil, "2026-11-26T12:00:00Z"), ""},
-		"twice":                   {envelope(listed, listed), same, nil, `it lists "default/weather" twice`},
+		"twice":                   {envelope(listed, listed), same, differ("default/weather", "an entry", "several entries"), ""},
+		"twice, stopped":          {envelope(listed, listed), stopped, differ("default/weather", nil, "for sale"), ""},
+		"at an odd time":          {with(`"priceRaw"`, `"drainEndsAt":7,"priceRaw"`), same, differ("default/weather", "an entry", "an entry that no buyer can read: Time.UnmarshalJSON: input is not a JSON string"), ""},
+		"beside odd ones":         {envelope(`{"name":"a","namespace":"b","payTo":7}`, `{"name":[],"namespace":"b"}`, `7`, `{"name":"a","namespace":"b","drainEndsAt":"soon"}`, listed), same, nil, ""},
+		"much said":               {with(`"base-sepolia"`, `"`+strings.Repeat("n", 3000)+`"`), same, differ("default/weather network", "base-sepolia", strings.Repeat("n", 200)+"…"), ""},
 		"no services":             {`{"schemaVersion":"1"}`, same, nil, "it has no services"},
 		"null":                    {"null", same, nil, "it has no services"},
 		"a page":                  {"<html>", same, nil, "invalid character"},
@@ -135,7 +139,7 @@ func TestDocuments(t *testing.T) {
 	}
 	const url = shop + "/services/weather"
 	tests := map[string]struct {
-		compare func([]byte, []Sold) ([]resource.Difference, error)
+		compare func(string, []byte, []Sold) ([]resource.Difference, error)
 		sold    func(*Sold)
 		body    string
 		want    string // the paths, and the side that has it
@@ -150,6 +154,8 @@ func TestDocuments(t *testing.T) {
 		"x402, at a hostname":    {compareSold, hosted, resources(), ""},
 		"x402, routes":           {compareSold, routes, resources(at(url + "/v1")), ""},
 		"x402, another route":    {compareSold, routes, resources(at(url+"/v1/*"), at(url+"/about")), " answered " + url + "/about"},
+		"x402, others, odd":      {compareSold, same, resources(at(url), `{"resource":"https://else.example.org/","accepts":7}`, `{"resource":7}`, `7`), ""},
+		"x402, odd":              {compareSold, unsellable, resources(`{"resource":"` + url + `","accepts":7}`), " both " + url},
 		"x402, another price":    {compareSold, same, strings.Replace(resources(at(url)), `"10000"`, `"9"`, 1), " both " + url + " accepts[0].amount"},
 		"OpenAPI":                {compareOpenAPI, same, `{"paths":{"/services/weather/{part1}":{"post":{"x-payment-info":{}}}}}`, ""},
 		"OpenAPI, itself":        {compareOpenAPI, same, `{"paths":{"/services/weather":{"post":{"x-payment-info":{}}}}}`, ""},
@@ -157,9 +163,19 @@ func TestDocuments(t *testing.T) {
 		"OpenAPI, free":          {compareOpenAPI, free, `{"paths":{"/services/weather":{"post":{}}}}`, ""},
 		"OpenAPI, another":       {compareOpenAPI, same, `{"paths":{"/services/weathers":{"post":{"x-payment-info":{}}}}}`, " declared /services/weather"},
 		"OpenAPI, though unsold": {compareOpenAPI, unsellable, `{"paths":{"/services/weather":{"get":{"x-payment-info":{}}}}}`, " answered /services/weather"},
+		"OpenAPI, others, odd":   {compareOpenAPI, unsellable, `{"paths":{"/services/wind":7}}`, ""},
 		"OpenAPI, at a hostname": {compareOpenAPI, hosted, `{"paths":{}}`, ""},
 		"registered":             {compareRegistration, same, `{"services":[{"name":"web","endpoint":"` + url + `/"}]}`, ""},
 		"not registered":         {compareRegistration, same, `{"services":[]}`, " declared services " + url},
+		"registered, others odd": {compareRegistration, same, `{"services":[7,{"endpoint":7},{"endpoint":"` + url + `"}]}`, ""},
+		"registered host":        {compareRegistration, hosted, `{"services":[{"endpoint":"https://weather.example.org"}]}`, ""},
+		"registered host, path":  {compareRegistration, hosted, `{"services":[{"endpoint":"` + url + `"}]}`, ""},
+		"host not registered":    {compareRegistration, hosted, `{"services":[]}`, " declared services https://weather.example.org"},
+		"skill":                  {compareSkill, same, "- endpoint: " + url + "\n", ""},
+		"skill, in a sentence":   {compareSkill, same, "Ask [here](" + url + "/v1).", ""},
+		"skill, at a hostname":   {compareSkill, hosted, "- endpoint: https://weather.example.org", ""},
+		"skill, another":         {compareSkill, same, "- endpoint: " + url + "s", " declared " + url},
+		"skill, though unsold":   {compareSkill, unsellable, "curl -X POST " + url + ".", " answered " + url},
 		"not to be":              {compareRegistration, unregistered, `{"services":[{"endpoint":"` + url + `"}]}`, ""},
 		"still registered":       {compareRegistration, unsellable, `{"services":[{"endpoint":"` + url + `"}]}`, " answered services " + url},
 	}
@@ -168,31 +184,81 @@ func TestDocuments(t *testing.T) {
 			t.Parallel()
 			s := weather(t)
 			tc.sold(&s)
-			diffs, err := tc.compare([]byte(tc.body), []Sold{s})
+			diffs, err := tc.compare(shop, []byte(tc.body), []Sold{s})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ""
-			for _, d := range diffs {
-				side := " both "
-				if d.After == nil {
-					side = " declared "
-				} else if d.Before == nil {
-					side = " answered "
-				}
-				got += side + d.Path
-			}
-			if got != tc.want {
+			if got := sides(diffs); got != tc.want {
 				t.Errorf("differs%s, want%s", got, tc.want)
 			}
-			if _, err := tc.compare([]byte("<html>"), []Sold{s}); err == nil {
+			if _, err := tc.compare(shop, []byte("<html>"), []Sold{s}); err == nil && !strings.HasPrefix(name, "skill") {
 				t.Error("a page is read as a document")
 			}
 		})
 	}
 }
 
-// TestAskCluster asks for the four documents, and takes a catalog that is longer
+// sides gives the paths of differences, and the side that has something there.
+func sides(diffs []resource.Difference) string {
+	got := ""
+	for _, d := range diffs {
+		side := " both "
+		if d.After == nil {
+			side = " declared "
+		} else if d.Before == nil {
+			side = " answered "
+		}
+		got += side + d.Path
+	}
+	return got
+}
+
+// TestNestedOffers has an offer below the path of another, which is stopped:
+// neither is taken for the other, whoever of them is asked about.
+func TestNestedOffers(t *testing.T) {
+	t.Parallel()
+	const url = shop + "/services/weather"
+	way := `{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+		"payTo":"` + payee + `","maxTimeoutSeconds":300,"extra":{"name":"USDC","version":"2"}}`
+	documents := func(url string) map[string]string {
+		return map[string]string{
+			skillPath:   "- endpoint: " + url,
+			openAPIPath: `{"paths":{"` + strings.TrimPrefix(url, shop) + `/{part1}":{"get":{"x-payment-info":{}}}}}`,
+			ListPath:    `{"resources":[{"resource":"` + url + `","accepts":[` + way + `]}]}`,
+		}
+	}
+	outer, inner := weather(t), weather(t)
+	inner.Offer.Name, inner.Offer.Path, inner.URL = "day", "/services/weather/day", url+"/day"
+	outer.Stopped, outer.Sellable = true, nil
+	gone, aside, hosted := inner, inner, inner
+	gone.Sellable = new(bool)
+	aside.Aside = true
+	hosted.Offer.Hostname, hosted.URL = "day.example.org", "https://day.example.org"
+	for name, tc := range map[string]struct {
+		inner  Sold
+		listed string
+		right  bool
+	}{
+		"the inner one sells":             {inner, url + "/day", true},
+		"it is not asked about":           {aside, url + "/day", true},
+		"the outer one is there as well":  {gone, url, false},
+		"the outer one stands for it not": {inner, url, false},
+		"it has a hostname":               {hosted, url + "/day", true},
+	} {
+		for _, q := range Documents(shop, []Sold{outer, tc.inner})[1:4] {
+			path := strings.TrimPrefix(q.url, shop)
+			diffs, err := q.compare([]byte(documents(tc.listed)[path]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if (len(diffs) == 0) != tc.right {
+				t.Errorf("%s: %s differs%s", name, path, sides(diffs))
+			}
+		}
+	}
+}
+
+// TestAskCluster asks for the five documents, and takes a catalog that is longer
 // than a 402 may be.
 func TestAskCluster(t *testing.T) {
 	t.Parallel()
@@ -216,16 +282,16 @@ func TestAskCluster(t *testing.T) {
 	for _, a := range got {
 		verdicts = append(verdicts, a.Verdict)
 	}
-	if diff := cmp.Diff([]Verdict{Match, Mismatch, Mismatch, Unknown}, verdicts); diff != "" || len(asked) != 4 {
+	if diff := cmp.Diff([]Verdict{Match, Mismatch, Mismatch, Mismatch, Unknown}, verdicts); diff != "" || len(asked) != 5 {
 		t.Errorf("%d asked (-want +got):\n%s", len(asked), diff)
 	}
-	if why := got[3].Why; why != "the body is longer than 4096 KB" {
+	if why := got[4].Why; why != "the body is longer than 4096 KB" {
 		t.Errorf("it says %q", why)
 	}
 	s := weather(t)
 	s.Offer.Registration = nil
-	if n := len(Documents(server.URL, []Sold{s})); n != 3 {
-		t.Errorf("%d documents without a registration, want 3", n)
+	if n := len(Documents(server.URL, []Sold{s})); n != 4 {
+		t.Errorf("%d documents without a registration, want 4", n)
 	}
 }
 

@@ -12,30 +12,46 @@ import (
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
+// A listEntry is one entry of a list of what is sold.
+type listEntry struct {
+	x402.Terms       // only the URL where err is set, and that as far as it could be read
+	err        error // no buyer can read it
+}
+
 // parseList reads a list of what is sold: each entry as strictly as a 402.
-func parseList(body []byte) ([]x402.Terms, error) {
-	var doc struct {
-		Resources []struct {
-			Resource string
-			Accepts  json.RawMessage
-		}
-	}
+func parseList(body []byte) ([]listEntry, error) {
+	var doc struct{ Resources []json.RawMessage }
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, err
 	}
-	var out []x402.Terms
-	for _, r := range doc.Resources {
-		challenge, err := json.Marshal(map[string]any{"x402Version": 2, "resource": map[string]any{"url": r.Resource}, "accepts": r.Accepts})
-		if err != nil {
-			return nil, err
-		}
-		terms, err := x402.ParseChallenge(nil, challenge)
-		if err != nil {
-			return nil, fmt.Errorf("of %q: %v", r.Resource, err)
-		}
-		out = append(out, terms)
+	var out []listEntry
+	for _, raw := range doc.Resources {
+		out = append(out, parseListed(raw))
 	}
 	return out, nil
+}
+
+func parseListed(raw json.RawMessage) listEntry {
+	var r struct {
+		Resource string
+		Accepts  json.RawMessage
+	}
+	err := json.Unmarshal(raw, &r)
+	if err != nil {
+		return listEntry{err: err}
+	}
+	one := listEntry{Terms: x402.Terms{URL: r.Resource}}
+	challenge, err := json.Marshal(map[string]any{"x402Version": 2, "resource": map[string]any{"url": r.Resource}, "accepts": r.Accepts})
+	if err != nil {
+		one.err = err
+		return one
+	}
+	terms, err := x402.ParseChallenge(nil, challenge)
+	if err != nil {
+		one.err = fmt.Errorf("of %q: %v", r.Resource, err)
+		return one
+	}
+	return listEntry{Terms: terms}
 }
 
 // compareLists tells where a list is not what was declared; strict is that of

@@ -2,7 +2,7 @@ package public
 
 import (
 	"encoding/json"
-	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -12,25 +12,27 @@ import (
 
 // The other documents of a cluster.
 const (
+	skillPath        = "/skill.md"
 	openAPIPath      = "/openapi.json"
 	registrationPath = "/.well-known/agent-registration.json"
 )
 
 // Documents gives what to ask of the cluster at base itself: its catalog, and
 // the documents that tell of its offers. What they say of others is none of our
-// business. The document of registrations is asked for where one of the offers
-// wants to be in it.
+// business: offers should have all of ours, so that nothing below the path of
+// one is taken for another's. The document of registrations is asked for where
+// one of the offers wants to be in it.
 func Documents(base string, offers []Sold) []Inquiry {
-	document := func(path string, compare comparison) Inquiry {
-		return Inquiry{method: http.MethodGet, url: under(base, path), expects: ExpectList, compare: compare, most: mostDocument}
+	document := func(path string, compare func(string, []byte, []Sold) ([]resource.Difference, error)) Inquiry {
+		return Inquiry{url: under(base, path), expects: ExpectList, most: mostDocument,
+			compare: func(body []byte) ([]resource.Difference, error) { return compare(base, body, offers) }}
 	}
 	out := []Inquiry{
 		catalogInquiry(base, func(body []byte) ([]resource.Difference, error) { return compareCatalog(body, offers) }),
-		document(openAPIPath, func(body []byte) ([]resource.Difference, error) { return compareOpenAPI(body, offers) }),
-		document(ListPath, func(body []byte) ([]resource.Difference, error) { return compareSold(body, offers) }),
+		document(skillPath, compareSkill), document(openAPIPath, compareOpenAPI), document(ListPath, compareSold),
 	}
 	if slices.ContainsFunc(offers, Sold.registered) {
-		out = append(out, document(registrationPath, func(body []byte) ([]resource.Difference, error) { return compareRegistration(body, offers) }))
+		out = append(out, document(registrationPath, compareRegistration))
 	}
 	return out
 }
@@ -42,17 +44,19 @@ func compareCatalog(body []byte, offers []Sold) ([]resource.Difference, error) {
 	}
 	var out []resource.Difference
 	for _, s := range offers {
-		out = append(out, catalog.Differences(s)...)
+		if !s.Aside {
+			out = append(out, catalog.Differences(s)...)
+		}
 	}
 	return out, nil
 }
 
 // shared reports whether the documents of the cluster tell of the offer: one
 // with a hostname has its own there.
-func (s Sold) shared() bool { return s.Offer.Hostname == "" }
+func (s Sold) shared() bool { return s.Offer.Hostname == "" && !s.Aside }
 
 func (s Sold) registered() bool {
-	return s.Offer.Registration != nil && s.Offer.Registration.Enabled
+	return s.Offer.Registration != nil && s.Offer.Registration.Enabled && !s.Aside
 }
 
 // presence compares whether something is there that has to be, or must not.
@@ -67,29 +71,22 @@ func (s Sold) presence(path string, there bool) []resource.Difference {
 	return nil
 }
 
-// compareOpenAPI looks for the paths of the offers that cost something.
-func compareOpenAPI(body []byte, offers []Sold) ([]resource.Difference, error) {
-	var doc struct {
-		Paths map[string]map[string]json.RawMessage
-	}
-	if err := json.Unmarshal(body, &doc); err != nil {
-		return nil, err
-	}
-	var out []resource.Difference
-	for _, s := range offers {
-		ways, _ := Of(s.Offer, s.URL, false)
-		if !s.shared() || len(ways) == 0 {
-			continue
-		}
-		there := false
-		for path, methods := range doc.Paths {
-			for _, operation := range methods {
-				there = there || below(path, s.Offer.Path) && strings.Contains(string(operation), `"x-payment-info"`)
+// urls are those that an offer may be listed by: below that of the cluster, and
+// its own.
+func (s Sold) urls(base string) []string { return []string{under(base, s.Offer.Path), s.URL} }
+
+// owner gives the index of the offer that a path or URL is of: the one at the
+// nearest above it, where at says at which an offer is; -1 when none is.
+func owner(offers []Sold, url string, at func(Sold) []string) int {
+	nearest, found := 0, -1
+	for i, s := range offers {
+		for _, place := range at(s) {
+			if place != "" && below(url, place) && len(place) > nearest {
+				nearest, found = len(place), i
 			}
 		}
-		out = append(out, s.presence(s.Offer.Path, there)...)
 	}
-	return out, nil
+	return found
 }
 
 // below reports whether a path or URL is another, or below it.
@@ -98,33 +95,74 @@ func below(path, of string) bool {
 	return ok && (rest == "" || rest[0] == '/')
 }
 
+// links finds the URLs in a text.
+var links = regexp.MustCompile(`https?://[^\s<>()|"'` + "`" + `]+`)
+
+// compareSkill looks for the offers, by their URLs.
+func compareSkill(base string, body []byte, offers []Sold) ([]resource.Difference, error) {
+	there := map[int]bool{}
+	for _, url := range links.FindAllString(string(body), -1) {
+		there[owner(offers, strings.TrimRight(url, ".,;:"), func(s Sold) []string { return s.urls(base) })] = true
+	}
+	var out []resource.Difference
+	for i, s := range offers {
+		if !s.Aside {
+			out = append(out, s.presence(s.URL, there[i])...)
+		}
+	}
+	return out, nil
+}
+
+// compareOpenAPI looks for the paths of the offers that cost something.
+func compareOpenAPI(_ string, body []byte, offers []Sold) ([]resource.Difference, error) {
+	var doc struct{ Paths map[string]json.RawMessage }
+	if err := json.Unmarshal(body, &doc); err != nil {
+		return nil, err
+	}
+	there := map[int]bool{}
+	for path, operations := range doc.Paths {
+		if strings.Contains(string(operations), `"x-payment-info"`) {
+			there[owner(offers, path, func(s Sold) []string { return []string{s.Offer.Path} })] = true
+		}
+	}
+	var out []resource.Difference
+	for i, s := range offers {
+		if ways, _ := Of(s.Offer, s.URL, false); s.shared() && len(ways) > 0 {
+			out = append(out, s.presence(s.Offer.Path, there[i])...)
+		}
+	}
+	return out, nil
+}
+
 // compareSold compares the terms of each route that costs something.
-func compareSold(body []byte, offers []Sold) ([]resource.Difference, error) {
+func compareSold(base string, body []byte, offers []Sold) ([]resource.Difference, error) {
 	all, err := parseList(body)
 	if err != nil {
 		return nil, err
 	}
 	var out []resource.Difference
-	for _, s := range offers {
-		if !s.shared() {
-			continue
+	entries := map[int][]x402.Terms{}
+	for _, one := range all {
+		i := owner(offers, one.URL, func(s Sold) []string { return s.urls(base) })
+		switch {
+		case i < 0 || !offers[i].shared():
+		case one.err != nil:
+			out = append(out, resource.Difference{Path: one.URL, Before: "an entry", After: "one that no buyer can read: " + one.err.Error()})
+		default:
+			one.URL = plain(one.URL)
+			entries[i] = append(entries[i], one.Terms)
 		}
-		var listed []x402.Terms
-		for _, t := range all {
-			if below(t.URL, s.URL) {
-				t.URL = plain(t.URL)
-				listed = append(listed, t)
-			}
-		}
+	}
+	for i, s := range offers {
 		must, may := s.listed()
-		if !must && may && listed == nil {
+		if !s.shared() || !must && may && entries[i] == nil {
 			continue
 		}
 		var declared []x402.Terms
 		if may {
 			declared = paid(s)
 		}
-		out = append(out, compareLists(declared, listed, false)...)
+		out = append(out, compareLists(declared, entries[i], false)...)
 	}
 	return out, nil
 }
@@ -144,24 +182,25 @@ func paid(s Sold) []x402.Terms {
 // plain spells a URL of a route without what stands for all that is below it.
 func plain(url string) string { return strings.TrimRight(strings.TrimSuffix(url, "*"), "/") }
 
-// compareRegistration looks for the offers that want to be in it.
-func compareRegistration(body []byte, offers []Sold) ([]resource.Difference, error) {
-	var doc struct {
-		Services []struct{ Endpoint string }
-	}
+// compareRegistration looks for the offers that want to be in it: at either of
+// their URLs, since nothing says which one a stack names.
+func compareRegistration(base string, body []byte, offers []Sold) ([]resource.Difference, error) {
+	var doc struct{ Services []json.RawMessage }
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return nil, err
 	}
+	there := map[string]bool{}
+	for _, raw := range doc.Services {
+		var service struct{ Endpoint string }
+		if json.Unmarshal(raw, &service) == nil { // else nobody's
+			there[plain(service.Endpoint)] = true
+		}
+	}
 	var out []resource.Difference
 	for _, s := range offers {
-		if !s.registered() {
-			continue
+		if s.registered() {
+			out = append(out, s.presence("services "+s.URL, slices.ContainsFunc(s.urls(base), func(url string) bool { return there[url] }))...)
 		}
-		there := false
-		for _, service := range doc.Services {
-			there = there || plain(service.Endpoint) == s.URL
-		}
-		out = append(out, s.presence("services "+s.URL, there)...)
 	}
 	return out, nil
 }

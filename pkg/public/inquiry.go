@@ -2,7 +2,6 @@ package public
 
 import (
 	"fmt"
-	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -15,15 +14,17 @@ import (
 // ListPath is where a gateway, and a cluster, say what they sell.
 const ListPath = "/.well-known/x402"
 
-// An Inquiry is one request that pays nothing, and what its answer has to be.
+// An Inquiry is one request that pays nothing, and what its answer has to be. It
+// is a GET whatever methods a route has: a gate covers them all, and one that
+// lets requests through has nothing done by this.
 type Inquiry struct {
-	method, url string
-	expects     Expectation
-	sells       x402.Terms // Expect402: the terms that were declared; what is empty is not compared
-	strict      bool       // the answer may leave out nothing of them
-	compare     comparison // of a document
-	most        int64      // bytes of an answer; 0: mostBody
-	notes       []string
+	url     string
+	expects Expectation
+	sells   x402.Terms // Expect402: the terms that were declared; what is empty is not compared
+	strict  bool       // the answer may leave out nothing of them
+	compare comparison // of a document
+	most    int64      // bytes of an answer; 0: mostBody
+	notes   []string
 }
 
 // A comparison tells where a document is not as it should be. Its error is that
@@ -33,9 +34,16 @@ type comparison func(body []byte) ([]resource.Difference, error)
 // listing compares a list of what is sold.
 func listing(declared []x402.Terms) comparison {
 	return func(body []byte) ([]resource.Difference, error) {
-		listed, err := parseList(body)
+		all, err := parseList(body)
 		if err != nil {
 			return nil, err
+		}
+		var listed []x402.Terms
+		for _, one := range all {
+			if one.err != nil {
+				return nil, one.err
+			}
+			listed = append(listed, one.Terms)
 		}
 		return compareLists(declared, listed, true), nil
 	}
@@ -51,7 +59,7 @@ func Of(o offer.Offer, base string, stopped bool) (out []Inquiry, notes []string
 		if r.Gate != "paid" {
 			continue
 		}
-		q := Inquiry{method: methodOf(r), url: base + concrete(o, r.Path), expects: Expect402, strict: o.Standalone}
+		q := Inquiry{url: base + concrete(o, r.Path), expects: Expect402, strict: o.Standalone}
 		if o.InCluster() && o.Hostname != "" && r.Path == "/" {
 			notes = append(notes, q.url+" is not asked: at a hostname the stack has a page of its own there")
 			continue
@@ -62,13 +70,13 @@ func Of(o offer.Offer, base string, stopped bool) (out []Inquiry, notes []string
 			list = append(list, q.sells)
 		}
 		if stopped {
-			q = Inquiry{method: q.method, url: q.url, expects: ExpectNoSale}
+			q = Inquiry{url: q.url, expects: ExpectNoSale}
 		}
 		out = append(out, q)
 	}
 	switch {
 	case list != nil && !stopped:
-		out = append(out, Inquiry{method: http.MethodGet, url: base + ListPath, expects: ExpectList, compare: listing(list)})
+		out = append(out, Inquiry{url: base + ListPath, expects: ExpectList, compare: listing(list)})
 	case out == nil && notes == nil:
 		notes = append(notes, "nothing to ask: no route of it is paid")
 	}
@@ -81,14 +89,6 @@ func routesOf(o offer.Offer) []offer.Route {
 		return []offer.Route{{Path: "/*", Gate: "paid"}}
 	}
 	return o.Routes
-}
-
-// methodOf is how a route is asked: GET where it takes that.
-func methodOf(r offer.Route) string {
-	if len(r.Methods) == 0 || slices.Contains(r.Methods, http.MethodGet) {
-		return http.MethodGet
-	}
-	return r.Methods[0]
 }
 
 // concrete gives a path that a route stands for, with a word for each star. An
@@ -145,10 +145,6 @@ func declaredWays(o offer.Offer, r offer.Route) (ways []x402.Requirements, notes
 	}
 	return ways, notes
 }
-
-// Reads reports whether the request is one that changes nothing, whatever
-// answers it.
-func (q Inquiry) Reads() bool { return q.method == http.MethodGet }
 
 // At gives the inquiry as it is made where the server of an offer listens, and
 // not where buyers reach it, below base. What has to be answered stays the same.

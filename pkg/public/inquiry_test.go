@@ -204,7 +204,7 @@ func TestOf(t *testing.T) {
 		"nothing but that root":   {hosted(notes(t, paid("/"))), false, "", 1},
 		"the root of a gateway":   {notes(t, paid("/")), false, " GET https://x.org/n/ 402" + list, 0},
 		"stars":                   {clustered(notes(t, paid("/a/*"), paid("/*/b-*/c"))), false, " GET https://x.org/n/a/probe 402 GET https://x.org/n/probe/b-probe/c 402", 0},
-		"methods":                 {clustered(notes(t, paid("/a", "POST", "PUT"), paid("/b", "POST", "GET"))), false, " POST https://x.org/n/a 402 GET https://x.org/n/b 402", 0},
+		"methods":                 {clustered(notes(t, paid("/a", "POST", "PUT"), paid("/b", "POST", "GET"))), false, " GET https://x.org/n/a 402 GET https://x.org/n/b 402", 0},
 		"free and signed in":      {notes(t, free, paid("/a"), auth), false, " GET https://x.org/n/a 402" + list, 0},
 		"nothing is paid":         {notes(t, free), false, "", 1},
 		"stopped":                 {notes(t, paid("/a")), true, " GET https://x.org/n/a no sale", 0},
@@ -216,7 +216,7 @@ func TestOf(t *testing.T) {
 			got := ""
 			all, notes := Of(tc.offer, base+"/", tc.stopped)
 			for _, q := range all {
-				got += fmt.Sprintf(" %s %s %s", q.method, q.url, q.expects)
+				got += fmt.Sprintf(" GET %s %s", q.url, q.expects)
 				if exact := q.expects == Expect402 && tc.offer.Standalone; q.strict != exact || (q.sells.URL != "") != exact {
 					t.Errorf("%s: strict %v, resource %q", q.url, q.strict, q.sells.URL)
 				}
@@ -306,7 +306,7 @@ func TestAsk(t *testing.T) {
 			defer server.Close()
 			ways, _ := declaredWays(o, offer.Route{})
 			terms := x402.Terms{URL: "https://notes.example.org/", Accepts: ways}
-			q := Inquiry{method: "GET", url: server.URL, expects: tc.expects, sells: terms}
+			q := Inquiry{url: server.URL, expects: tc.expects, sells: terms}
 			if tc.expects == ExpectList {
 				q.compare = listing([]x402.Terms{terms})
 			}
@@ -350,7 +350,7 @@ func TestAskAsABuyer(t *testing.T) {
 		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 	}))
 	defer server.Close()
-	got := New(limit).Ask(t.Context(), []Inquiry{{method: "POST", url: server.URL, expects: Expect402}})[0]
+	got := New(limit).Ask(t.Context(), []Inquiry{{url: server.URL, expects: Expect402}})[0]
 	if got.Verdict != Mismatch || got.Status != 307 || got.Why != "it redirects to /elsewhere" {
 		t.Errorf("%s, %d, %q", got.Verdict, got.Status, got.Why)
 	}
@@ -378,7 +378,7 @@ func TestAskInOrder(t *testing.T) {
 		})
 		var all []Inquiry
 		for i := range 3 * atOnce {
-			all = append(all, Inquiry{method: "GET", url: fmt.Sprintf("https://x.org/%d", i), expects: Expect402})
+			all = append(all, Inquiry{url: fmt.Sprintf("https://x.org/%d", i), expects: Expect402})
 		}
 		answers := make(chan []Answer, 1)
 		go func() { answers <- client.Ask(t.Context(), all) }()

@@ -100,7 +100,7 @@ func (c *Client) Ask(ctx context.Context, inquiries []Inquiry) []Answer {
 
 // ask asks, and judges the answer.
 func (c *Client) ask(ctx context.Context, q Inquiry) Answer {
-	got := Answer{Method: q.method, URL: q.url, Expects: q.expects, Notes: q.notes}
+	got := Answer{Method: http.MethodGet, URL: q.url, Expects: q.expects, Notes: q.notes}
 	r, err := c.fetch(ctx, q)
 	if err != nil {
 		got.Why = cause(err, c.http.Timeout)
@@ -135,7 +135,7 @@ type reply struct {
 
 // fetch sends one request.
 func (c *Client) fetch(ctx context.Context, q Inquiry) (reply, error) {
-	r, err := http.NewRequestWithContext(ctx, q.method, q.url, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, q.url, nil)
 	if err != nil {
 		return reply{}, err
 	}
@@ -189,6 +189,17 @@ func clipped(s string) string {
 	return s
 }
 
+// bounded clips what others wrote in differences: what was answered, and where.
+func bounded(diffs []resource.Difference) []resource.Difference {
+	for i, d := range diffs {
+		diffs[i].Path = clipped(d.Path)
+		if s, is := d.After.(string); is {
+			diffs[i].After = clipped(s)
+		}
+	}
+	return diffs
+}
+
 // judgeTerms compares a 402 with what was declared.
 func (r reply) judgeTerms(q Inquiry, got *Answer) {
 	if r.err != nil {
@@ -198,11 +209,11 @@ func (r reply) judgeTerms(q Inquiry, got *Answer) {
 	got.Verdict = Mismatch
 	terms, err := x402.ParseChallenge(r.header, r.body)
 	if err != nil {
-		got.Why = "no buyer can read it: " + err.Error()
+		got.Why = "no buyer can read it: " + clipped(err.Error())
 		return
 	}
 	got.Terms = terms.Accepts
-	got.Differences = q.differences(terms)
+	got.Differences = bounded(q.differences(terms))
 	if len(got.Differences) == 0 {
 		got.Verdict = Match
 	}
@@ -224,10 +235,12 @@ func (r reply) judgeDocument(q Inquiry, got *Answer) {
 		return
 	}
 	got.Verdict = Mismatch
-	var err error
-	if got.Differences, err = q.compare(r.body); err != nil {
+	diffs, err := q.compare(r.body)
+	if err != nil {
 		got.Why = "no buyer can read it: " + clipped(err.Error())
-	} else if len(got.Differences) == 0 {
+		return
+	}
+	if got.Differences = bounded(diffs); len(diffs) == 0 {
 		got.Verdict = Match
 	}
 }
