@@ -99,8 +99,11 @@ func ensure(ctx context.Context, client dynamic.Interface, o *unstructured.Unstr
 		if apierrors.IsNotFound(err) {
 			_, err = resource.Create(ctx, o, metav1.CreateOptions{})
 		}
-		if apierrors.IsNotFound(err) {
+		switch {
+		case apierrors.IsNotFound(err):
 			return false, nil
+		case apierrors.IsAlreadyExists(err): // somebody was faster, who waited for the API server
+			return true, nil
 		}
 		return err == nil, err
 	})
