@@ -139,8 +139,11 @@ func restartCommand(p process) *cli.Command {
 
 func (w *workspace) restart(ctx context.Context, id resource.ID) error {
 	seen, err := w.host.Restart(ctx, id)
+	if errors.Is(err, resource.ErrMoved) {
+		return fmt.Errorf("the gateway of %s does not run, so there is nothing to replace; to start what should run: obolctl converge", w.addressAt(id))
+	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", id, err)
+		return err
 	}
 	pid := seen.Gateway.Identity.PID
 	w.say("%s runs as process %d.", w.addressAt(id), pid)
@@ -186,14 +189,14 @@ func gatewayID(k offer.Key) resource.ID {
 func logsCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "logs", Usage: "the log of one gateway", ArgsUsage: "ADDRESS",
-		Description: "One JSON object on each line. Here -f is --follow; the offers file is not read.\n\n" +
+		Description: "One JSON object on each line; its end tells why a gateway died that does not run. Here -f is --follow; the offers file is not read.\n\n" +
 			"Examples:\n   obolctl logs inference.qwen -n 50\n   obolctl logs inference.qwen -f\n   obolctl logs inference.qwen --previous\n\n" +
 			"Exit codes: 0, also when following is interrupted; 1 no log could be read.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on until interrupted"},
 			&cli.DurationFlag{Name: "since", Usage: "only lines of the last `DURATION`"},
 			&cli.IntFlag{Name: "lines", Aliases: []string{"n"}, Usage: "only the last `N` lines"},
-			&cli.BoolFlag{Name: "previous", Usage: "of the process before: why did it die?"},
+			&cli.BoolFlag{Name: "previous", Usage: "of the process before the last one: why did that die?"},
 		},
 		Action: func(c *cli.Context) error {
 			w, ids, err := openGateways(c, p)

@@ -157,7 +157,7 @@ func about(r plan.Report, a offer.Address) plan.Report {
 func checkExit(r plan.Report, in plan.Input) error {
 	unseen, broken := r.Cluster.Contacted && !r.Cluster.Reachable, false
 	for _, o := range r.Offers {
-		unseen = unseen || o.Live == resource.Unknown
+		unseen = unseen || o.Live == resource.Unknown || o.Accepted && o.Offer != nil && o.Offer.HasGateway() && o.Gateway == nil
 		broken = broken || o.Loose || o.Accepted && plan.Selling(in.Memory.Marks, o.Key) && dead(o)
 	}
 	switch {
@@ -174,10 +174,7 @@ func checkExit(r plan.Report, in plan.Input) error {
 // dead reports whether an offer is known not to sell, or to have nothing that
 // serves.
 func dead(o plan.OfferStatus) bool {
-	if o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable || o.Down() {
-		return true
-	}
-	return o.Offer != nil && o.Offer.HasGateway() && (o.Gateway == nil || !o.Gateway.Answering || !o.Gateway.Healthy)
+	return o.Live == resource.Absent || o.Sellable != nil && !*o.Sellable || o.Down() || o.GatewayDown()
 }
 
 // remember writes the marks that a look added, when the lock is free: a drain

@@ -118,8 +118,11 @@ func TestRule07_ReusedPID(t *testing.T) {
 				if got := o.causes()["http.a0"]; got != "start crashed" {
 					t.Errorf("the plan is to %q", got)
 				}
-				if r := o.run("restart", "http.a0"); r.code != 1 {
+				if r := o.run("restart", "http.a0"); r.code != 1 || !strings.Contains(r.stderr, "obolctl converge") {
 					t.Errorf("restart of what does not run: %s", r)
+				}
+				if r := o.run("status", "--check", "-q"); r.code != 3 || !strings.Contains(r.stdout, "! gateway down") || !strings.Contains(r.stdout, "next: obolctl converge") {
+					t.Errorf("status of what does not run: %s", r)
 				}
 				o.must(0, command...)
 				if now := o.record("a0").PID; now == pid || answers(port) == 0 {

@@ -125,8 +125,8 @@ func TestWatchGoesOn(t *testing.T) {
 	w := o.watches(t, "--interval", "1h")
 	w.sees("http.notes").sees("● selling")
 	killGateways(t, o.dir)
-	w.sees("›*").sees("→ not selling") // seen without a look at the cluster
-	w.types("j\r").sees("obolctl logs http.notes --previous")
+	w.sees("›*").sees("→ gateway down") // seen without a look at the cluster
+	w.types("j\r").sees("obolctl converge")
 	w.types("\x1b").sees("? help")
 	w.size(100, 30)
 	w.sees("\x1b[30;1H")                                          // the last line is where the terminal now ends

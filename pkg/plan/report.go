@@ -46,6 +46,7 @@ type OfferStatus struct {
 	Gateway    *resource.Running // nil: it needs none, or nothing is known
 	Upstream   *UpstreamStatus   // nil: it has a gateway, there is no offer, or what is made beside it is not up yet
 	Drift      []Drift
+	Restore    Cause // of what converge would make or start again; empty: nothing is lost
 
 	Unregistered bool   // it asks for a registration that it does not have
 	Stranded     string // why the wallet that buyers pay is not its agent's; empty: it is, or need not be, or nobody can buy
@@ -62,11 +63,15 @@ type UpstreamStatus struct {
 // gone reports whether nothing is known to be behind a Service.
 func (u *UpstreamStatus) gone() bool { return u != nil && u.Ready == resource.Absent }
 
-// Down reports whether an offer is sold that nothing answers for: the controller
-// has not seen it yet.
+// Down reports whether nothing is known to answer for an offer, behind its Service
+// or behind its gateway: the controller may not have seen it yet.
 func (o OfferStatus) Down() bool {
-	return o.Sellable != nil && *o.Sellable && o.Upstream.gone()
+	g := o.Gateway
+	return o.Upstream.gone() || g != nil && g.Answering && !g.Healthy
 }
+
+// GatewayDown reports whether the offer's gateway is known not to answer.
+func (o OfferStatus) GatewayDown() bool { return o.Gateway != nil && !o.Gateway.Answering }
 
 // A Condition is one of a ServiceOffer's status.
 type Condition struct {

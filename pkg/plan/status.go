@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -40,6 +41,7 @@ func Status(in Input) Report {
 		st.Declared = known[s.slot] || declared == nil && s.accepted != nil
 		if s.accepted != nil {
 			st.Drift = drift(steps[s.slot], pl.wallet(s))
+			st.Restore = restores(steps[s.slot])
 		}
 		r.Offers = append(r.Offers, st)
 	}
@@ -62,7 +64,11 @@ func (p *planner) status(s *subject) OfferStatus {
 		}
 	}
 	if st.Offer != nil && st.Offer.HasGateway() {
-		st.Gateway = p.World.Seen[s.id(resource.GatewayKind)].Gateway
+		seen := p.World.Seen[s.id(resource.GatewayKind)]
+		st.Gateway = seen.Gateway
+		if st.Gateway == nil && st.Accepted && seen.Presence == resource.Absent { // not even its folder is left
+			st.Gateway = &resource.Running{State: resource.GatewayStopped}
+		}
 		if st.Offer.Standalone && st.Gateway != nil {
 			live = gatewayDrain(st.Gateway, s.drain)
 			over := live != nil && !p.Now.Before(live.EndsAt())
@@ -125,6 +131,16 @@ func drift(steps []Step, w wallet) []Drift {
 		}
 	}
 	return out
+}
+
+// restores gives the cause of the weightiest step that makes or starts something
+// again; empty when none does.
+func restores(steps []Step) Cause {
+	lost := slices.DeleteFunc(slices.Clone(steps), func(s Step) bool { return !s.carried() || !s.makes() && s.Action != Restart })
+	if len(lost) == 0 {
+		return ""
+	}
+	return weightiest(lost).Cause
 }
 
 // Conditions reads the conditions of a live offer, in the controller's order.

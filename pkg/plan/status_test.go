@@ -241,3 +241,37 @@ func TestRegistrationIsNoted(t *testing.T) {
 		})
 	}
 }
+
+// TestStatusTellsWhatConvergeRestores: what is lost says by what, and what nobody
+// may bring back unattended says nothing.
+func TestStatusTellsWhatConvergeRestores(t *testing.T) {
+	t.Parallel()
+	o := hostOffer("gpu", "1")
+	gw, sold := id(resource.GatewayKind, o), id(resource.ServiceOffer, o)
+	tests := map[string]struct {
+		event func(s *site)
+		want  plan.Cause
+		down  bool
+	}{
+		"well":           {func(*site) {}, "", false},
+		"crashed":        {func(s *site) { s.kill(s.running[gw]) }, plan.Crashed, true},
+		"its folder too": {func(s *site) { delete(s.running, gw) }, plan.Crashed, true},
+		"rebooted":       {func(s *site) { s.reboot() }, plan.HostRebooted, true},
+		"rebuilt":        {func(s *site) { s.rebuild() }, plan.ClusterRebuilt, false},
+		"deleted live":   {func(s *site) { delete(s.objects, sold) }, "", false},
+		"not to be seen": {func(s *site) { s.blind[gw] = "timed out" }, "", false},
+		"hangs":          {func(s *site) { s.running[gw].Answering = false }, plan.Unhealthy, true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(o)
+			s.apply(auto)
+			tc.event(s)
+			if o, _ := s.status(); o.Restore != tc.want || o.GatewayDown() != tc.down {
+				t.Errorf("converge restores %q, gateway down: %v; want %q, %v", o.Restore, o.GatewayDown(), tc.want, tc.down)
+			}
+		})
+	}
+}

@@ -114,8 +114,8 @@ func TestWithoutAnUpstream(t *testing.T) {
 	}
 	s.in.Memory.Marks = before
 	s.says("False", s.minutes(31))
-	if o := plan.Status(s.look()).Offers[0]; o.Down() {
-		t.Error("it is down, and not said to sell")
+	if o := plan.Status(s.look()).Offers[0]; !o.Down() {
+		t.Error("once the controller has seen it, it is not down any more")
 	}
 	s.behind(resource.Sighting{Why: "forbidden"})
 	s.says("True", s.minutes(32))

@@ -164,6 +164,16 @@ func (p *page) chain(o plan.OfferStatus, base string) []link {
 	return append(links, p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base))
 }
 
+// firstBreak is where the chain of an offer breaks, if it does.
+func (p *page) firstBreak(o plan.OfferStatus, base string) (link, bool) {
+	all := p.chain(o, base)
+	i := slices.IndexFunc(all, func(l link) bool { return l.state == breaks })
+	if i < 0 {
+		return link{}, false
+	}
+	return all[i], true
+}
+
 func (p *page) gatewayLink(o plan.OfferStatus) link {
 	l := link{name: "gateway", words: p.running(o)}
 	g := o.Gateway
@@ -179,17 +189,21 @@ func (p *page) gatewayLink(o plan.OfferStatus) link {
 	case g.State == resource.GatewayRunning:
 		l.state, l.next = breaks, "obolctl restart "+o.Address.Typed()
 		l.words = p.process(g.Identity) + " runs and does not answer"
-	case gatewayState(g) == resource.GatewayStopped:
-		l.state, l.next = breaks, "obolctl converge"
+	case g.Held != "": // a decision, which has its own command
+		l.state = breaks
+	case gatewayState(g) == resource.GatewayCrashLooping: // converge starts it once more, for the same end
+		l.state, l.next = breaks, "obolctl logs "+o.Address.Typed()+" -n 20"
+	case gatewayState(g) == resource.GatewayStarting:
+		l.state = breaks
 	default:
-		l.state, l.next = breaks, "obolctl logs "+o.Address.Typed()+" --previous"
+		l.state, l.next = breaks, "obolctl converge"
 	}
 	return l
 }
 
 func upstreamLink(o plan.OfferStatus) link {
 	if o.Upstream != nil {
-		return serviceLink(*o.Upstream)
+		return serviceLink(*o.Upstream, o.Restore)
 	}
 	l := link{name: "upstream"}
 	switch {
@@ -212,14 +226,17 @@ func upstreamLink(o plan.OfferStatus) link {
 }
 
 // serviceLink is the upstream of an offer that a Service of the cluster answers
-// for.
-func serviceLink(u plan.UpstreamStatus) link {
+// for. What is lost of the offer may be that Service.
+func serviceLink(u plan.UpstreamStatus, lost plan.Cause) link {
 	l := link{name: "upstream", words: u.Why}
 	switch u.Ready {
 	case resource.Present:
 		l.words = "Service " + u.Namespace + "/" + u.Name + " has a ready endpoint"
 	case resource.Absent:
-		l.state, l.next = breaks, "kubectl describe service -n "+u.Namespace+" "+u.Name
+		l.state, l.next = breaks, "kubectl get services,endpointslices -n "+u.Namespace
+		if lost != "" {
+			l.next = "obolctl converge"
+		}
 	case resource.Unknown:
 		l.state = unknown
 	}
@@ -250,7 +267,12 @@ func conditionsLink(o plan.OfferStatus) link {
 		l.state, l.words = unknown, "the cluster could not be read"
 		return l
 	case o.Live == resource.Absent:
-		return link{"conditions", breaks, "no such ServiceOffer in the cluster", "obolctl plan --target " + o.Address.Typed()}
+		l.state, l.words, l.next = breaks, "no such ServiceOffer in the cluster", "obolctl plan --target "+o.Address.Typed()
+		if o.Restore != "" {
+			_, what := because(o.Restore)
+			l.words, l.next = l.words+": "+what, "obolctl converge"
+		}
+		return l
 	case len(o.Conditions) == 0:
 		return link{"conditions", unknown, "nothing has reconciled it: is there a controller?", ""}
 	}

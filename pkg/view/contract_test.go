@@ -262,7 +262,7 @@ func TestStatusOneStopsAtTheFirstBreak(t *testing.T) {
 		next    string // the end of the last line
 	}{
 		"stopped":     {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayStopped }), view.Outside{}, "gateway", ": obolctl converge"},
-		"crash loop":  {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayCrashLooping }), view.Outside{}, "gateway", ": obolctl logs inference.qwen --previous"},
+		"crash loop":  {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayCrashLooping }), view.Outside{}, "gateway", ": obolctl logs inference.qwen -n 20"},
 		"deaf":        {with(func(o *plan.OfferStatus) { o.Gateway.Answering = false }), view.Outside{}, "gateway", ": obolctl restart inference.qwen"},
 		"no upstream": {with(func(o *plan.OfferStatus) { o.Gateway.Healthy = false }), view.Outside{}, "upstream", ": curl -i http://127.0.0.1:11434/api/version"},
 		"no offer":    {with(func(o *plan.OfferStatus) { o.Live = resource.Absent }), view.Outside{}, "conditions", ": obolctl plan --target inference.qwen"},

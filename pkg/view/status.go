@@ -2,7 +2,9 @@ package view
 
 import (
 	"io"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -29,6 +31,7 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 		p.blank()
 	}
 	p.table(rows)
+	p.troubles(r)
 	p.drifts(r.Offers, r.Decisions)
 	p.decisions(r.Decisions, r.Cluster)
 	if !s.Quiet {
@@ -37,6 +40,52 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	p.unaccepted(r)
 	p.unreached(r.Cluster)
 	return p.to(w)
+}
+
+// A trouble is where the chains of some offers break.
+type trouble struct {
+	link
+	names []string
+}
+
+// troubles writes why offers do not sell that should, and the command to type:
+// the first break of their chains. What waits for a person says that itself.
+func (p *page) troubles(r plan.Report) {
+	var all []trouble
+	for _, o := range r.Offers {
+		if p.standing(o).tone != bad || o.Tombstone != nil || o.Drain != nil || slices.ContainsFunc(r.Decisions, func(c plan.Change) bool { return c.Key == o.Key }) {
+			continue
+		}
+		l, broken := p.firstBreak(o, r.Cluster.PublicURL)
+		if !broken {
+			continue
+		}
+		i := slices.IndexFunc(all, func(t trouble) bool { return t.words == l.words && t.next == l.next })
+		if i < 0 {
+			i, all = len(all), append(all, trouble{link: l})
+		}
+		all[i].names = append(all[i].names, name(o.Address, o.Key))
+	}
+	for i, t := range all {
+		if i == 0 {
+			p.blank()
+		}
+		if i == 8 && !p.Verbose {
+			p.flow(0, span{text: "… and " + count(len(all)-i, "more reason") + " (-v lists them)", tone: dim})
+			break
+		}
+		p.flow(0, span{text: "! ", tone: bad}, text(few(t.names)+": "+t.name+": "+t.words))
+		p.next(2, t.next)
+	}
+}
+
+// few lists some names, and counts the others.
+func few(names []string) string {
+	const most = 3
+	if more := len(names) - most; more > 0 {
+		names = append(slices.Clone(names[:most]), strconv.Itoa(more)+" more")
+	}
+	return strings.Join(names, ", ")
 }
 
 // decisions writes what waits for a person, or for something to be seen. What
@@ -85,12 +134,16 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"+", "not accepted", care}
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
+	case o.Live == resource.Absent && o.Offer != nil && o.Offer.InCluster():
+		return stand{"○", "not selling", bad}
+	case o.GatewayDown(): // whatever the conditions say
+		return stand{"!", "gateway down", bad}
+	case o.Down():
+		return stand{"!", "upstream down", bad}
 	case o.Sellable == nil:
 		return unsaid(o.Live)
 	case !*o.Sellable:
 		return stand{"○", "not selling", bad}
-	case o.Down():
-		return stand{"!", "upstream down", bad}
 	case o.Stranded != "":
 		return stand{"!", "selling, wrong wallet", bad}
 	}

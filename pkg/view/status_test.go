@@ -29,6 +29,17 @@ func TestStanding(t *testing.T) {
 		"drained, nothing behind": {func(o *plan.OfferStatus) {
 			o.Upstream, o.Drain = &plan.UpstreamStatus{Ready: resource.Absent}, drain(ago(time.Minute))
 		}, "| draining until 04:11", false},
+		"gateway dead":   {func(o *plan.OfferStatus) { o.Gateway = &resource.Running{State: resource.GatewayFailed} }, "! gateway down", true},
+		"gateway starts": {func(o *plan.OfferStatus) { o.Gateway = &resource.Running{State: resource.GatewayStarting} }, "! gateway down", true},
+		"gateway dead, standalone": {func(o *plan.OfferStatus) {
+			o.Offer.Standalone, o.Live, o.Sellable, o.Gateway = true, resource.Absent, no(), &resource.Running{State: resource.GatewayStopped}
+		}, "! gateway down", true},
+		"gateway dead, cluster unseen": {func(o *plan.OfferStatus) {
+			o.Live, o.Sellable, o.Gateway = resource.Unknown, nil, &resource.Running{State: resource.GatewayFailed}
+		}, "! gateway down", true},
+		"model dead": {func(o *plan.OfferStatus) {
+			o.Gateway = &resource.Running{State: resource.GatewayRunning, Answering: true}
+		}, "! upstream down", true},
 		"not selling":        {func(o *plan.OfferStatus) { o.Sellable = no() }, "○ not selling", true},
 		"not seen":           {func(o *plan.OfferStatus) { o.Live, o.Sellable = resource.Unknown, nil }, "? unknown", true},
 		"nobody says":        {func(o *plan.OfferStatus) { o.Sellable = nil }, "= in place", false},
