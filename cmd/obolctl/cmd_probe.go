@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -69,7 +70,7 @@ func (w *workspace) probe(ctx context.Context, addresses []string) error {
 	}
 	client := public.New(probeTime)
 	defer client.Close()
-	r.Offers = askOffers(ctx, client, in, offers)
+	r.Offers = askOffers(ctx, client, in, set.Offers, offers)
 	r.Cluster = askCluster(ctx, client, in, set.Offers, offers)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -111,15 +112,19 @@ func (w *workspace) among(set *plan.Set, addresses []string) ([]offer.Offer, err
 	return out, nil
 }
 
-// askOffers asks about offers, all at once.
-func askOffers(ctx context.Context, client *public.Client, in plan.Input, offers []offer.Offer) []view.ProbedOffer {
+// askOffers asks about some of all offers, all at once.
+func askOffers(ctx context.Context, client *public.Client, in plan.Input, all, offers []offer.Offer) []view.ProbedOffer {
 	out := make([]view.ProbedOffer, len(offers))
-	var all []public.Inquiry
+	var inquiries []public.Inquiry
 	for i, o := range offers {
 		out[i] = view.ProbedOffer{Key: o.Key(), Address: o.Address, Stopped: stopped(in, o.Key())}
 		base := o.PublicURL(in.World.Cluster.PublicURL)
 		if base == "" {
 			out[i].Why = unknownURL(in)
+			continue
+		}
+		if heir, is := heirOf(in, all, o); is {
+			out[i].Notes = append(out[i].Notes, fmt.Sprintf("%s is not asked: %s sells there", base, heir.Address))
 			continue
 		}
 		var own []public.Inquiry
@@ -128,13 +133,28 @@ func askOffers(ctx context.Context, client *public.Client, in plan.Input, offers
 			out[i].Notes = append(out[i].Notes, why+": nothing answers who pays")
 		}
 		out[i].URLs = make([]public.Answer, len(own))
-		all = append(all, own...)
+		inquiries = append(inquiries, own...)
 	}
-	answers := client.Ask(ctx, all)
+	answers := client.Ask(ctx, inquiries)
 	for i := range out {
 		answers = answers[copy(out[i].URLs, answers):]
 	}
 	return out
+}
+
+// heirOf finds the offer that sells where a stopped one did: it has a path above
+// the other's.
+func heirOf(in plan.Input, all []offer.Offer, o offer.Offer) (heir offer.Offer, is bool) {
+	if stopped(in, o.Key()) == "" || o.Standalone || o.Hostname != "" {
+		return offer.Offer{}, false
+	}
+	i := slices.IndexFunc(all, func(h offer.Offer) bool {
+		return h.InCluster() && stopped(in, h.Key()) == "" && strings.HasPrefix(o.Path, strings.TrimRight(h.Path, "/")+"/")
+	})
+	if i < 0 {
+		return offer.Offer{}, false
+	}
+	return all[i], true
 }
 
 // askCluster asks the cluster for its catalog and the documents that tell of

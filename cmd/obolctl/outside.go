@@ -58,7 +58,7 @@ func askTerms(ctx context.Context, client *public.Client, in plan.Input, offers 
 			continue
 		}
 		url := o.Offer.PublicURL(in.World.Cluster.PublicURL)
-		if url == "" {
+		if _, is := heirOf(in, in.Memory.Accepted.Set.Offers, *o.Offer); url == "" || is {
 			continue
 		}
 		own, _ := public.Of(*o.Offer, url, stopped(in, o.Key) != "")

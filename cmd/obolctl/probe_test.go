@@ -59,7 +59,7 @@ func TestAskOffersWithoutURL(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := askOffers(t.Context(), public.New(probeTime), plan.Input{World: resource.World{Cluster: tc.cluster}}, []offer.Offer{o})[0]
+			got := askOffers(t.Context(), public.New(probeTime), plan.Input{World: resource.World{Cluster: tc.cluster}}, nil, []offer.Offer{o})[0]
 			if !strings.Contains(got.Why, tc.want) || got.URLs != nil {
 				t.Errorf("%q and %d URLs, want %q and none", got.Why, len(got.URLs), tc.want)
 			}
