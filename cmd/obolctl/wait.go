@@ -36,7 +36,7 @@ type vigil struct {
 	fresh   bool       // what was seen before the run is good for a first look
 	placed  bool       // it was seen where the cluster has the gateways
 	began   time.Time
-	offers  []offer.Offer        // that should sell
+	offers  []offer.Offer        // that should sell, be it until their drain is over
 	left    []offer.Offer        // of these, that do not yet and are waited for
 	waited  []offer.Offer        // of these, all that were
 	lacks   map[offer.Key]string // what each of them waits for
@@ -55,8 +55,8 @@ type vigil struct {
 // something.
 func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 	offers, waited := r.sellers()
-	if r.in.World.Cluster.Controller != resource.Present && slices.ContainsFunc(offers, offer.Offer.InCluster) {
-		if len(r.outcomes) > 0 && limit > 0 {
+	if r.in.World.Cluster.Controller != resource.Present {
+		if len(r.outcomes) > 0 && limit > 0 && slices.ContainsFunc(waited, offer.Offer.InCluster) {
 			r.w.say("%s: not waiting for them", unreconciled(r.in.World.Cluster.Controller))
 		}
 		offers, waited = slices.DeleteFunc(offers, offer.Offer.InCluster), slices.DeleteFunc(waited, offer.Offer.InCluster)
@@ -155,8 +155,9 @@ func (v *vigil) letGo() {
 		return
 	}
 	v.in.Memory.Marks = memory.Marks
-	stopped := func(o offer.Offer) bool { return !plan.Selling(memory.Marks, o.Key()) }
-	v.offers, v.left, v.waited = slices.DeleteFunc(v.offers, stopped), slices.DeleteFunc(v.left, stopped), slices.DeleteFunc(v.waited, stopped)
+	v.offers = slices.DeleteFunc(v.offers, func(o offer.Offer) bool { return stopped(v.in, o.Key()) != "" })
+	ends := func(o offer.Offer) bool { return !plan.Selling(memory.Marks, o.Key()) }
+	v.left, v.waited = slices.DeleteFunc(v.left, ends), slices.DeleteFunc(v.waited, ends)
 }
 
 // look sees the offers by one LIST, the Services that answer for them by two, and
@@ -440,9 +441,9 @@ func (v *vigil) show(waits []view.Wait) {
 	}
 }
 
-// sellers are the offers that should sell now, accepted and not drained, and
-// those of them that are waited for: with which nothing was withheld or failed in
-// this run.
+// sellers are the offers that should sell now, accepted and not stopped, and
+// those of them that are waited for: those that are not being drained, and with
+// which nothing was withheld or failed in this run.
 func (r *execution) sellers() (all, waited []offer.Offer) {
 	set := r.in.Want
 	if set == nil && r.in.Memory.Accepted != nil {
@@ -451,9 +452,11 @@ func (r *execution) sellers() (all, waited []offer.Offer) {
 	if set == nil {
 		return nil, nil
 	}
+	in := r.in
+	in.Memory.Marks = r.marks
 	stuck := r.stuck()
 	for _, o := range set.Offers {
-		if !plan.Selling(r.marks, o.Key()) || !r.in.Policy.Includes(o.Key()) {
+		if stopped(in, o.Key()) != "" || !in.Policy.Includes(o.Key()) {
 			continue
 		}
 		all = append(all, o)
@@ -461,7 +464,7 @@ func (r *execution) sellers() (all, waited []offer.Offer) {
 		if o.Standalone {
 			sold = gatewayID(o.Key())
 		}
-		if !stuck[sold] {
+		if plan.Selling(r.marks, o.Key()) && !stuck[sold] {
 			waited = append(waited, o)
 		}
 	}

@@ -2,16 +2,24 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/obolctl/obolctl/pkg/kube"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
 )
 
 // vigilOver waits for offers with nothing left but to ask what buyers see.
@@ -91,5 +99,79 @@ func TestDeafForAWhile(t *testing.T) {
 	v.judge(t.Context())
 	if len(v.left) != 0 || !v.deaf[edge.URL] {
 		t.Errorf("it waits for %q", v.lacks)
+	}
+}
+
+// TestSellers: what is being drained sells for a while, so that its gateway is
+// looked at, and is not waited for.
+func TestSellers(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	all := []offer.Offer{sold("sells"), sold("draining"), sold("drained"), sold("deleted")}
+	r := &execution{in: plan.Input{Now: now, Want: &plan.Set{Offers: all}}}
+	r.marks = r.marks.WithDrain(offer.Drain{Key: all[1].Key(), At: now, Grace: time.Hour}).
+		WithDrain(offer.Drain{Key: all[2].Key(), At: now}).WithTombstone(offer.Tombstone{Key: all[3].Key()})
+	looked, waited := r.sellers()
+	if diff := cmp.Diff([][]offer.Offer{all[:2], all[:1]}, [][]offer.Offer{looked, waited}); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestOneTouchFails: an offer that cannot be touched keeps no other from it, and
+// is not tried again.
+func TestOneTouchFails(t *testing.T) {
+	t.Parallel()
+	touched := make(chan string, 4)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name := path.Base(r.URL.Path)
+		touched <- r.Method + " " + name
+		if name == "a" {
+			http.Error(w, `{"kind":"Status","reason":"Forbidden","message":"no","code":403}`, http.StatusForbidden)
+			return
+		}
+		fmt.Fprintf(w, `{"apiVersion":"obol.org/v1alpha1","kind":"ServiceOffer","metadata":{"name":%q,"namespace":"apps","uid":"u","resourceVersion":"2"}}`, name)
+	}))
+	t.Cleanup(api.Close)
+	config := filepath.Join(t.TempDir(), "config")
+	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","contexts":[{"name":"c","context":{"cluster":"c","user":"u"}}],
+		"clusters":[{"name":"c","cluster":{"server":%q}}],"users":[{"name":"u","user":{"token":"t"}}]}`, api.URL)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v := vigilOver(t, api.URL, sold("a"), sold("b"))
+	var err error
+	if v.r.w.kube, err = kube.Open(kube.Config{Kubeconfig: config}); err != nil {
+		t.Fatal(err)
+	}
+	if v.r.w.site, err = state.Open(t.TempDir(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	v.in.Site, v.in.Now, v.in.World.Cluster.Controller = "shop", time.Now(), resource.Present
+	for _, o := range v.offers {
+		v.in.World.Seen[offerID(o.Key())].Object.UID, v.in.World.Seen[offerID(o.Key())].Object.ResourceVersion = "u", "1"
+		v.in.World.Seen[offerID(o.Key())].Object.Content = map[string]any{
+			"metadata": map[string]any{"labels": map[string]any{resource.SiteLabel: "shop"}},
+			"status":   map[string]any{"conditions": []any{map[string]any{"type": "UpstreamHealthy", "status": "True"}}},
+		}
+		id, _ := plan.UpstreamOf(o)
+		v.in.World.Seen[id] = resource.Sighting{Presence: resource.Absent, Why: "nothing is there"}
+	}
+	for range 2 { // what was seen stays: b is doubted each time
+		v.touch(t.Context())
+	}
+	close(touched)
+	if got := slices.Sorted(channel(touched)); !slices.Equal(got, []string{"PATCH a", "PATCH b", "PATCH b"}) {
+		t.Errorf("it touches %q", got)
+	}
+}
+
+// channel gives what is in a closed channel.
+func channel[T any](c <-chan T) func(yield func(T) bool) {
+	return func(yield func(T) bool) {
+		for v := range c {
+			if !yield(v) {
+				return
+			}
+		}
 	}
 }

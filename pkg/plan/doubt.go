@@ -51,11 +51,19 @@ func Doubts(in Input) []Doubt {
 	return out
 }
 
-// sells reports whether a slot has a live offer of ours that is meant to sell.
+// sells reports whether a slot has a live offer of ours that is meant to sell,
+// be it until its drain is over.
 func (p *planner) sells(s *subject) bool {
 	o, obj := s.offer(), p.World.Seen[s.id(resource.ServiceOffer)].Object
-	return o != nil && o.InCluster() && p.Policy.Includes(s.key) && Selling(p.Memory.Marks, s.key) &&
+	return o != nil && o.InCluster() && p.Policy.Includes(s.key) && !p.ended(s.key) &&
 		obj != nil && !obj.Going && obj.Label(resource.SiteLabel) == p.Site && p.held(obj) == ""
+}
+
+// ended reports whether an offer is deleted, or its drain is over.
+func (p *planner) ended(k offer.Key) bool {
+	_, dead := p.Memory.Marks.Tombstone(k)
+	d, drains := p.Memory.Marks.Drain(k)
+	return dead || drains && !p.Now.Before(d.EndsAt())
 }
 
 // doubt says why the controller should look at an offer, and since when it is
@@ -87,8 +95,8 @@ func (p *planner) doubtUpstream(s *subject, healthy Condition) (why string, sinc
 	if !up.gone() || healthy.Status != "True" {
 		return "", since
 	}
-	if since = up.Since; since.IsZero() { // a touch counts for a while, or until the offer is healthy again
-		since = later(p.Now.Add(-touchPause), healthy.Since)
+	if since = p.past(up.Since); since.IsZero() { // a touch counts for a while, or until the offer is healthy again
+		since = later(p.Now.Add(-touchPause), p.past(healthy.Since))
 	}
 	return up.Why + ", and UpstreamHealthy is True", since
 }
@@ -123,9 +131,19 @@ func (p *planner) reachable(s *subject) time.Time {
 		since = run.Identity.Started
 	}
 	if slice := p.World.Seen[s.id(resource.EndpointSlice)].Object; slice != nil {
-		since = later(since, writerOf(slice, "endpoints").At)
+		since = later(since, p.past(writerOf(slice, "endpoints").At))
 	}
 	return since
+}
+
+// past gives a time of the API server's clock. While that is ahead of ours it
+// says nothing of what came before or after, and is zero: otherwise an offer would
+// be touched at each look until then.
+func (p *planner) past(at time.Time) time.Time {
+	if at.After(p.Now) {
+		return time.Time{}
+	}
+	return at
 }
 
 // pathSeen reports whether a gateway was asked under its cluster name since pods

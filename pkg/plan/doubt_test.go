@@ -97,6 +97,11 @@ func TestDoubts(t *testing.T) {
 			s.now = s.minutes(30)
 			s.edit(id(resource.EndpointSlice, s.offer), "endpoints", []any{map[string]any{"addresses": []any{"203.0.113.2"}}})
 		}, path},
+		"a new address, by a clock that is ahead": {func(s *served) {
+			s.now = s.minutes(70)
+			s.edit(id(resource.EndpointSlice, s.offer), "endpoints", []any{map[string]any{"addresses": []any{"203.0.113.2"}}})
+			s.now = s.minutes(60)
+		}, ""},
 		"upstream down":               {func(s *served) { s.falls(s.minutes(30), false) }, sick},
 		"upstream down, touched":      {func(s *served) { s.falls(s.minutes(30), false); s.touch(s.minutes(30)) }, ""},
 		"upstream down once more":     {func(s *served) { s.touch(s.minutes(20)); s.falls(s.minutes(30), false) }, sick},
@@ -122,8 +127,12 @@ func TestDoubts(t *testing.T) {
 		"who knows if one": {func(s *served) { s.kill(s.run); s.in.World.Cluster.Controller = resource.Unknown }, ""},
 		"drained": {func(s *served) {
 			s.kill(s.run)
-			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.offer.Key(), At: s.minutes(30), Grace: time.Hour})
+			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.offer.Key(), At: s.minutes(30), Grace: 30 * time.Minute})
 		}, ""},
+		"draining": {func(s *served) {
+			s.kill(s.run)
+			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.offer.Key(), At: s.minutes(30), Grace: time.Hour})
+		}, dead},
 		"deleted": {func(s *served) {
 			s.kill(s.run)
 			s.in.Memory.Marks = s.in.Memory.Marks.WithTombstone(offer.Tombstone{Key: s.offer.Key()})

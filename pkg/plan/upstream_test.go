@@ -59,11 +59,17 @@ func TestDoubtsOfAService(t *testing.T) {
 			s.loses(s.minutes(30))
 			s.edit(id(resource.ServiceOffer, s.offer), "status.conditions", nil)
 		}, false},
-		"no controller": {func(s *served) { s.loses(s.minutes(30)); s.in.World.Cluster.Controller = resource.Absent }, false},
-		"another's":     {func(s *served) { s.loses(s.minutes(30)); s.in.World.Host.Holder = "bbbbbbbbbbbb" }, false},
-		"drained": {func(s *served) {
+		"no controller":                     {func(s *served) { s.loses(s.minutes(30)); s.in.World.Cluster.Controller = resource.Absent }, false},
+		"another's":                         {func(s *served) { s.loses(s.minutes(30)); s.in.World.Host.Holder = "bbbbbbbbbbbb" }, false},
+		"by a clock that is ahead":          {func(s *served) { s.loses(s.minutes(70)) }, true},
+		"by a clock that is ahead, touched": {func(s *served) { s.says("True", s.minutes(69)); s.loses(s.minutes(70)); s.touch(s.minutes(59.5)) }, false},
+		"draining": {func(s *served) {
 			s.loses(s.minutes(30))
 			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.offer.Key(), At: s.minutes(30), Grace: time.Hour})
+		}, true},
+		"drained": {func(s *served) {
+			s.loses(s.minutes(30))
+			s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.offer.Key(), At: s.minutes(30), Grace: 30 * time.Minute})
 		}, false},
 	}
 	for name, tc := range tests {
