@@ -199,6 +199,9 @@ func (w *workspace) known() []named {
 			for _, o := range set.Offers {
 				out = append(out, named{o.Key(), o.Address})
 			}
+			for _, wait := range set.Waiting {
+				out = append(out, named{wait.Key, wait.Address})
+			}
 		}
 	}
 	for _, t := range w.memory.Marks.Tombstones {

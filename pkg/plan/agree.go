@@ -35,6 +35,9 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 		switch {
 		case !in.Policy.Includes(s.key), refused(s, steps):
 			set.keep(s, in.Memory.Accepted)
+			if s.accepted == nil && s.declared != nil && s.buried == nil && in.Policy.Includes(s.key) {
+				set.wait(s, p)
+			}
 		case s.declared != nil && s.buried == nil:
 			set.accept(pl, s, steps)
 			now.drain = agreedDrain(in, s, steps)
@@ -93,12 +96,31 @@ func (set *Set) keep(s *subject, acc *Accepted) {
 	if s.accepted != nil {
 		set.Offers = append(set.Offers, *s.accepted)
 	}
+	if s.declared != nil && s.accepted == nil {
+		set.Waiting = append(set.Waiting, acc.Set.waitsFor(s.slot)...)
+	}
 	for _, spec := range s.was {
 		set.Specs = append(set.Specs, spec)
 	}
 	for _, t := range acc.Set.Tombstones {
 		if slotOf(t.Key) == s.slot {
 			set.Tombstones = append(set.Tombstones, t)
+		}
+	}
+}
+
+// waitsFor gives what waits in the set of a slot.
+func (set *Set) waitsFor(at slot) []Waiting {
+	return slices.DeleteFunc(slices.Clone(set.Waiting), func(w Waiting) bool { return slotOf(w.Key) != at })
+}
+
+// wait keeps in mind why the offer is not accepted, in place of an older reason.
+func (set *Set) wait(s *subject, p Plan) {
+	set.Waiting = slices.DeleteFunc(set.Waiting, func(w Waiting) bool { return slotOf(w.Key) == s.slot })
+	for _, c := range p.Changes {
+		if slotOf(c.Key) == s.slot && (c.Withheld || c.Action == Block) {
+			set.Waiting = append(set.Waiting, Waiting{c.Key, c.Address, c.Action, c.Class, c.Cause, c.Why, c.Next, c.DeclaredAt})
+			return
 		}
 	}
 }

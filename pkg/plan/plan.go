@@ -80,12 +80,26 @@ type Set struct {
 	Offers     []offer.Offer         `json:"offers"`
 	Specs      []resource.Spec       `json:"specs"`
 	Tombstones []offer.TombstoneDecl `json:"tombstones,omitempty"`
+	Waiting    []Waiting             `json:"waiting,omitempty"` // of an accepted set: what the file declared besides
 	Source     Source                `json:"source"`
 
 	// HostAddress and PublicURL are where the file says that pods reach this
 	// host, and buyers the cluster; empty: as the cluster says.
 	HostAddress string `json:"host_address,omitempty"`
 	PublicURL   string `json:"public_url,omitempty"`
+}
+
+// A Waiting is a declared offer of which nothing is accepted, since a person has
+// to settle something first: it was withheld, or could not come about.
+type Waiting struct {
+	Key     offer.Key     `json:"key"`
+	Address offer.Address `json:"address"`
+	Action  Action        `json:"action"`
+	Class   Class         `json:"class"`
+	Cause   Cause         `json:"cause"`
+	Why     string        `json:"why"`
+	Next    string        `json:"next"`
+	At      offer.Source  `json:"at"`
 }
 
 // A Source is where a set was declared.

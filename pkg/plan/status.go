@@ -45,7 +45,26 @@ func Status(in Input) Report {
 		}
 		r.Offers = append(r.Offers, st)
 	}
+	if acc := in.Memory.Accepted; acc != nil {
+		r.wait(acc.Set.Waiting, in)
+	}
 	return r
+}
+
+// wait adds what was declared when a person last applied, and is not accepted.
+func (r *Report) wait(all []Waiting, in Input) {
+	for _, w := range all {
+		if !in.Policy.Includes(w.Key) {
+			continue
+		}
+		r.Decisions = append(r.Decisions, Change{Key: w.Key, Address: w.Address, Action: w.Action, Class: w.Class, Cause: w.Cause, Why: w.Why,
+			Withheld: w.Action != Block, Next: w.Next, DeclaredAt: w.At,
+			Steps: []Step{{ID: slotOf(w.Key).id(resource.ServiceOffer), Action: w.Action, Class: w.Class, Cause: w.Cause, Why: w.Why, Withheld: w.Action != Block}}})
+		if !slices.ContainsFunc(r.Offers, func(o OfferStatus) bool { return o.Key.SameName(w.Key) }) {
+			r.Offers = append(r.Offers, OfferStatus{Key: w.Key, Address: w.Address, Declared: true, Live: resource.Absent})
+		}
+	}
+	slices.SortStableFunc(r.Offers, func(a, b OfferStatus) int { return slotOf(a.Key).compare(slotOf(b.Key)) })
 }
 
 func (p *planner) status(s *subject) OfferStatus {

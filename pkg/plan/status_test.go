@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -166,8 +167,8 @@ func TestRule05_SaysWhy(t *testing.T) {
 		wallet    resource.Wallet
 		why, next string
 	}{
-		"no agent":    {resource.Wallet{Agent: resource.Absent, Keystore: resource.Absent}, "there is no agent quant: it is never created here", "obolctl apply --target agent.quant"},
-		"no keystore": {resource.Wallet{Agent: resource.Present, Keystore: resource.Absent}, "agent quant has no keystore: its key is gone, and what buyers pay would be too", "obolctl apply --target agent.quant"},
+		"no agent":    {resource.Wallet{Agent: resource.Absent, Keystore: resource.Absent}, "there is no agent quant, and none is ever created here: create it, then apply", "obolctl apply --target agent.quant"},
+		"no keystore": {resource.Wallet{Agent: resource.Present, Keystore: resource.Absent}, "agent quant has no keystore: its key is gone, and what buyers pay would be too; bring the wallet back, then apply", "obolctl apply --target agent.quant"},
 		"unseen":      {resource.Wallet{Agent: resource.Present, Why: "forbidden"}, "the wallet of agent quant could not be seen: forbidden", "obolctl plan --target agent.quant"},
 	}
 	for name, tc := range tests {
@@ -274,4 +275,42 @@ func TestStatusTellsWhatConvergeRestores(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStatusKnowsWhatWasWithheld: an offer that the file declared, and that could
+// not be accepted, waits for a person until it is, or until the file drops it.
+func TestStatusKnowsWhatWasWithheld(t *testing.T) {
+	t.Parallel()
+	web, agent := httpOffer("web", "1"), agentOffer()
+	s := newSite(t)
+	wallets := s.in.World.Cluster.Wallets
+	s.in.World.Cluster.Wallets = map[string]resource.Wallet{"quant": {Agent: resource.Absent, Keystore: resource.Absent}}
+	s.declare(web, agent)
+	waits := func(want ...string) {
+		t.Helper()
+		r := plan.Status(s.look())
+		var got []string
+		for _, c := range r.Decisions {
+			got = append(got, c.Address.String()+": "+c.Why)
+		}
+		known := slices.ContainsFunc(r.Offers, func(o plan.OfferStatus) bool { return o.Key == agent.Key() })
+		if diff := cmp.Diff(want, got); diff != "" || known != (want != nil || len(s.in.Memory.Accepted.Set.Offers) > 1) {
+			t.Errorf("known: %v, decisions (-want +got):\n%s", known, diff)
+		}
+	}
+	const why = "agent.quant: there is no agent quant, and none is ever created here: create it, then apply"
+	s.apply(auto)
+	waits(why)
+	s.apply(plan.Policy{Mode: plan.AutoApprove, Targets: []offer.Key{web.Key()}})
+	waits(why)
+	s.carryOut(s.converge())
+	waits(why)
+	gone := s.clone()
+	s.in.World.Cluster.Wallets = wallets
+	s.apply(auto)
+	waits()
+	s = gone
+	s.declare(web)
+	s.apply(auto)
+	waits()
 }

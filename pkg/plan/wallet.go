@@ -76,10 +76,10 @@ func (w *wallet) stranded(name string, seen resource.Wallet) {
 	case seen.Agent == resource.Unknown || seen.Keystore == resource.Unknown:
 		w.unknown = fmt.Sprintf("the wallet of agent %s could not be seen: %s", name, seen.Why)
 	case seen.Agent == resource.Absent:
-		w.lost = fmt.Sprintf("there is no agent %s: it is never created here", name)
+		w.lost = fmt.Sprintf("there is no agent %s, and none is ever created here: create it, then apply", name)
 	case seen.Keystore == resource.Absent:
-		w.lost = fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too", name)
+		w.lost = fmt.Sprintf("agent %s has no keystore: its key is gone, and what buyers pay would be too; bring the wallet back, then apply", name)
 	case seen.Address == "":
-		w.lost = fmt.Sprintf("agent %s has no wallet: give pay_to an address", name)
+		w.lost = fmt.Sprintf("agent %s has no wallet: give it one, or pay_to an address, then apply", name)
 	}
 }

@@ -179,7 +179,7 @@ func sameSet(a, b plan.Set) (bool, error) {
 func bare(s plan.Set) plan.Set {
 	out := s
 	out.Source = plan.Source{Path: s.Source.Path, GitRemote: s.Source.GitRemote, GitPath: s.Source.GitPath}
-	out.Offers, out.Specs, out.Tombstones = nil, nil, nil
+	out.Offers, out.Specs, out.Tombstones, out.Waiting = nil, nil, nil, nil
 	for _, o := range s.Offers {
 		o.At = offer.Source{}
 		if o.Drain != nil {
@@ -196,6 +196,10 @@ func bare(s plan.Set) plan.Set {
 	for _, d := range s.Tombstones {
 		d.At = offer.Source{}
 		out.Tombstones = append(out.Tombstones, d)
+	}
+	for _, w := range s.Waiting {
+		w.At = offer.Source{}
+		out.Waiting = append(out.Waiting, w)
 	}
 	return out
 }

@@ -342,7 +342,7 @@ func unaccepted(n int) string {
 func summary(c Counts, pl plan.Plan) string {
 	held := some(c.Withheld, "withheld")
 	if c.Withheld > 0 && pl.Decisions > 0 && pl.Decisions != c.Withheld {
-		held[0] += " (" + count(pl.Decisions, "decision") + ")"
+		held[0] = count(pl.Decisions, "decision") + " withheld (" + count(c.Withheld, "step") + ")"
 	}
 	said := c.phrase(func(a plan.Action) string { return "to " + say(a).todo },
 		slices.Concat(some(pl.Unaccepted, "to accept"), some(c.Blocked, "blocked"), held, some(c.Unchanged, "unchanged"))...)
