@@ -41,7 +41,8 @@ func CheckServiceName(name string) error {
 	return nil
 }
 
-// CheckHostname checks a public hostname: a lower-case DNS name with a dot.
+// CheckHostname checks a public hostname: a lower-case DNS name with a dot, and
+// no IP address, which nobody has for one offer alone.
 func CheckHostname(host string) error {
 	labels := strings.Split(host, ".")
 	if len(host) > 253 || len(labels) < 2 {
@@ -51,6 +52,9 @@ func CheckHostname(host string) error {
 		if CheckName(l) != nil {
 			return fmt.Errorf("%q is not a hostname: its part %q is not a lower-case DNS label", host, l)
 		}
+	}
+	if last := labels[len(labels)-1]; strings.Trim(last, "0123456789") == "" {
+		return fmt.Errorf("%q is not a hostname: one that ends in a number is an IP address", host)
 	}
 	return nil
 }

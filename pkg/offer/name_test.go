@@ -18,7 +18,7 @@ func TestNames(t *testing.T) {
 		"label":        {offer.CheckLabel, []string{"a", "A_b-9", long}, []string{"", "a.b", "a b", "é", long + "a"}},
 		"name":         {offer.CheckName, []string{"a", "9", "a-b", long}, []string{"", "-a", "a-", "A", "a_b", "a.b", long + "a"}},
 		"service name": {offer.CheckServiceName, []string{"a", "a-9"}, []string{"", "9a", "a-"}},
-		"hostname":     {offer.CheckHostname, []string{"a.b", "x-1.example.org"}, []string{"", "localhost", "A.b", "a..b", "a.b.", ".a.b", "a_b.c", strings.Repeat(long+".", 4) + "x"}},
+		"hostname":     {offer.CheckHostname, []string{"a.b", "x-1.example.org"}, []string{"", "localhost", "A.b", "a..b", "a.b.", ".a.b", "a_b.c", "127.0.0.1", "a.7", strings.Repeat(long+".", 4) + "x"}},
 		"path": {offer.CheckPath, []string{"/services/x", "/a", "/a/b.c_d-e/", "/apis", "/rpcs"},
 			[]string{"", "x", "/", "/services", "/services/", "/api", "/api/", "/api/x", "/openapi.json", "/skill.md", "/rpc/x", "/.well-known/a", "/a//b", "/a/../b", "/./a", "/a b", "/a*", "/a?b"}},
 		"route path": {offer.CheckRoutePath, []string{"/", "/*", "/x/*", "/a/*/b", "/v1/chat", "/authors"},
