@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"os"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/durable"
@@ -11,7 +12,8 @@ import (
 )
 
 // writePage writes a report as a page into a file, whole or not at all, for a
-// web server to read; "-" is stdout.
+// web server to read; "-" is stdout. It takes the place of a page that is there,
+// and of nothing else: not of a link, nor of a device.
 func (w *workspace) writePage(path string, r plan.Report, outside map[offer.Key]view.Outside, style view.Style) error {
 	entries, err := w.history(nil, time.Time{})
 	if err != nil {
@@ -19,6 +21,9 @@ func (w *workspace) writePage(path string, r plan.Report, outside map[offer.Key]
 	}
 	if path == "-" {
 		return view.HTML(w.stdout, r, entries, outside, style)
+	}
+	if there, err := os.Lstat(path); err == nil && !there.Mode().IsRegular() {
+		return misuse("%q is no regular file, and would be replaced by one (\"-\" is stdout)", path)
 	}
 	var page bytes.Buffer
 	if err := view.HTML(&page, r, entries, outside, style); err != nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -59,7 +60,8 @@ type watcher struct {
 	screen *screen
 	live   view.Live
 	sight  view.Sight
-	in     plan.Input // of the last look
+	in     plan.Input // of the last look that told something
+	failed error      // why the last look told nothing
 	found  chan func()
 	due    time.Time // when to look next
 	busy   bool      // looking at the host
@@ -121,8 +123,8 @@ func (v *watcher) run(ctx context.Context) error {
 			return interrupted(ctx)
 		case done := <-v.found:
 			done()
-			if v.sight.Seen.IsZero() && v.sight.Why != "" {
-				return errors.New(v.sight.Why)
+			if v.sight.Seen.IsZero() && v.failed != nil {
+				return v.failed
 			}
 		case <-tick.C:
 			v.lookHost(ctx)
@@ -244,7 +246,7 @@ func (w *workspace) findAll(ctx context.Context, readOnly bool) finding {
 // take takes in what a look found. What it could not ask the cluster stays as it
 // was seen before, and is told to be old.
 func (v *watcher) take(f finding) {
-	v.sight.Asking, v.sight.Why = time.Time{}, ""
+	v.sight.Asking, v.sight.Why, v.failed = time.Time{}, "", f.err
 	v.due = time.Now().Add(v.interval)
 	defer v.show()
 	if f.err != nil {
@@ -329,15 +331,11 @@ func (v *watcher) askOutside(ctx context.Context) {
 	}
 	v.forgetAnswers()
 	now, in, client := time.Now(), v.in, v.asks.client
-	var forCatalog, forTerms []plan.OfferStatus
+	var forCatalog []plan.OfferStatus
 	if now.Sub(v.asks.listed) >= catalogEvery {
 		forCatalog, v.asks.listed = v.sight.Report.Offers, now
 	}
-	for _, o := range v.sight.Report.Offers {
-		if o.Accepted && len(forTerms) < termsAtOnce && now.Sub(v.asks.terms[o.Key]) >= termsEvery {
-			forTerms, v.asks.terms[o.Key] = append(forTerms, o), now
-		}
-	}
+	forTerms := v.asks.next(v.sight.Report.Offers, now)
 	if forCatalog == nil && forTerms == nil {
 		return
 	}
@@ -346,6 +344,20 @@ func (v *watcher) askOutside(ctx context.Context) {
 		listed, terms := askListed(ctx, client, in, forCatalog), askTerms(ctx, client, in, forTerms)
 		return func() { v.takeOutside(in, listed, terms) }
 	})
+}
+
+// next picks the accepted offers whose URLs are due to be asked now, and no more
+// than termsAtOnce: those first that were not asked for the longest time.
+func (a *asking) next(offers []plan.OfferStatus, now time.Time) []plan.OfferStatus {
+	due := slices.DeleteFunc(slices.Clone(offers), func(o plan.OfferStatus) bool {
+		return !o.Accepted || now.Sub(a.terms[o.Key]) < termsEvery
+	})
+	slices.SortStableFunc(due, func(x, y plan.OfferStatus) int { return a.terms[x.Key].Compare(a.terms[y.Key]) })
+	due = due[:min(len(due), termsAtOnce)]
+	for _, o := range due {
+		a.terms[o.Key] = now
+	}
+	return due
 }
 
 // forgetAnswers forgets what was answered about other terms than those accepted

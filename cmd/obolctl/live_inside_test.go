@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,6 +45,76 @@ func TestKeys(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%q (-want +got):\n%s", typed, diff)
+		}
+	}
+}
+
+// TestKeysInPieces: a key that comes in pieces is that key, and Esc alone is Esc,
+// a moment later.
+func TestKeysInPieces(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		typed []string // with a pause where a piece is empty
+		want  []view.Key
+	}{
+		"an arrow":           {[]string{"\x1b", "[A"}, []view.Key{view.KeyUp}},
+		"an arrow, bytewise": {[]string{"\x1b", "[", "A", "q"}, []view.Key{view.KeyUp, view.KeyQuit}},
+		"a page key":         {[]string{"j\x1b[5", "~k"}, []view.Key{view.KeyDown, view.KeyPageUp, view.KeyUp}},
+		"Esc":                {[]string{"\x1b", ""}, []view.Key{view.KeyBack}},
+		"Esc, and then":      {[]string{"\x1b", "", "[A"}, []view.Key{view.KeyBack, view.NoKey, view.NoKey}},
+		"Esc at the end":     {[]string{"\x1b"}, []view.Key{view.KeyBack}},
+		"cut short":          {[]string{"\x1b[1;", "", "j"}, []view.Key{view.NoKey, view.KeyDown}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				typed, keys := make(chan string), make(chan view.Key, 8)
+				go sendKeys(keys, typed, nil)
+				for _, piece := range tc.typed {
+					if piece == "" {
+						time.Sleep(2 * restOfKey)
+						continue
+					}
+					typed <- piece
+				}
+				close(typed)
+				var got []view.Key
+				for key := range keys {
+					got = append(got, key)
+				}
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("(-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+// TestAllAreAsked: however many offers there are, the URLs of each are asked in
+// its turn.
+func TestAllAreAsked(t *testing.T) {
+	t.Parallel()
+	var offers []plan.OfferStatus
+	for i := range 130 {
+		offers = append(offers, plan.OfferStatus{Key: offer.Key{Name: fmt.Sprint(i)}, Accepted: i%13 != 0})
+	}
+	a, now, times := asking{terms: map[offer.Key]time.Time{}}, time.Now(), map[offer.Key]int{}
+	for range 45 { // 3 rounds of 15 turns for 120 offers
+		next := a.next(offers, now)
+		if len(next) > termsAtOnce {
+			t.Fatalf("%d at once", len(next))
+		}
+		for _, o := range next {
+			times[o.Key]++
+		}
+		now = now.Add(hostEvery)
+	}
+	if len(times) != 120 {
+		t.Errorf("%d offers were asked about, want 120", len(times))
+	}
+	for k, n := range times {
+		if n != 3 {
+			t.Errorf("%v was asked about %d times, want 3", k, n)
 		}
 	}
 }
@@ -90,6 +161,9 @@ func TestWatcherKeeps(t *testing.T) {
 	says("still away", resource.Present, "connection refused", true)
 	v.take(finding{err: errors.New("cannot read the state")})
 	says("failed", resource.Present, "cannot read the state", true)
+	if v.failed == nil {
+		t.Error("it does not know what failed")
+	}
 	v.takeHost(hostFinding{at: time.Now()})
 	says("the host alone", resource.Present, "cannot read the state", true)
 	v.take(looked(there, resource.Absent))

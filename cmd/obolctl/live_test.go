@@ -189,6 +189,32 @@ func TestWatchRefused(t *testing.T) {
 	s.ends(64)
 }
 
+// TestWatchCannotDraw: where nothing can be drawn the terminal reads as before.
+func TestWatchCannotDraw(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.write("offers.hcl", note(t, "notes"))
+	_, theirs := terminal(t)
+	defer theirs.Close()
+	unwritable, err := os.OpenFile(theirs.Name(), os.O_RDONLY|unix.O_NOCTTY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unwritable.Close()
+	cmd := o.command("status", "--watch")
+	cmd.Stdin, cmd.Stdout = theirs, unwritable
+	if err := cmd.Run(); cmd.ProcessState.ExitCode() != 1 {
+		t.Errorf("it ends with %v", err)
+	}
+	mode, err := unix.IoctlGetTermios(int(theirs.Fd()), unix.TCGETS)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if mode.Lflag&unix.ICANON == 0 || mode.Lflag&unix.ECHO == 0 {
+		t.Error("the terminal stays raw")
+	}
+}
+
 // TestPage: a page is there whole, readable to a web server, and - is stdout.
 func TestPage(t *testing.T) {
 	t.Parallel()
@@ -216,6 +242,17 @@ func TestPage(t *testing.T) {
 	}
 	killGateways(t, o.dir)
 	o.must(3, "status", "--check", "--html", "page.html")
+	if err := os.Symlink("page.html", filepath.Join(o.dir, "link.html")); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(o.dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []string{"link.html", "pipe"} {
+		if r := o.must(64, "status", "--html", other); !strings.Contains(r.stderr, "no regular file") {
+			t.Errorf("%s: %s", other, r)
+		}
+	}
 	if r := o.must(1, "status", "--html", "no/such/page.html"); !strings.Contains(r.stderr, "no/such/page.html") {
 		t.Errorf("it does not say which file: %s", r)
 	}

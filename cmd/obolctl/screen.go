@@ -5,6 +5,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -35,7 +36,10 @@ func openScreen(p process) (*screen, error) {
 		return nil, misuse("status --watch draws on a terminal, and this is none: use \"obolctl status --json\", or \"watch -n 5 obolctl status\"")
 	}
 	s := &screen{in: in, out: out}
-	return s, s.enter()
+	if err := s.enter(); err != nil {
+		return nil, errors.Join(err, s.restore())
+	}
+	return s, nil
 }
 
 // enter makes the terminal ours, also when it was ours before: whoever stopped
@@ -56,7 +60,15 @@ func (s *screen) enter() error {
 // Close makes the terminal what it was.
 func (s *screen) Close() error {
 	_, err := s.out.WriteString(leaveScreen)
-	return errors.Join(err, term.Restore(int(s.in.Fd()), s.was))
+	return errors.Join(err, s.restore())
+}
+
+// restore has the terminal read keys as it did before.
+func (s *screen) restore() error {
+	if s.was == nil {
+		return nil
+	}
+	return term.Restore(int(s.in.Fd()), s.was)
 }
 
 // size is that of the terminal: 80 columns and 24 rows where it does not say.
@@ -90,27 +102,69 @@ func (s *screen) draw(lines []string) error {
 
 // keys sends what is typed, until nothing more can be read or done is closed.
 func (s *screen) keys(done <-chan struct{}) <-chan view.Key {
-	out := make(chan view.Key)
+	typed := make(chan string)
 	go func() {
-		defer close(out)
+		defer close(typed)
 		buf := make([]byte, 256)
 		for {
 			n, err := s.in.Read(buf)
-			for typed := string(buf[:n]); typed != ""; {
-				var key string
-				key, typed = firstKey(typed)
-				select {
-				case out <- keyNamed(key):
-				case <-done:
-					return
-				}
+			select {
+			case typed <- string(buf[:n]):
+			case <-done:
+				return
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
+	out := make(chan view.Key)
+	go sendKeys(out, typed, done)
 	return out
+}
+
+// restOfKey is how long the rest of an escape sequence may take that came in
+// pieces.
+const restOfKey = 50 * time.Millisecond
+
+// sendKeys makes keys of what was typed, in whatever pieces that comes.
+func sendKeys(out chan<- view.Key, typed <-chan string, done <-chan struct{}) {
+	defer close(out)
+	held, open := "", true
+	for open {
+		var late <-chan time.Time
+		if held != "" {
+			late = time.After(restOfKey)
+		}
+		var more string
+		whole := false
+		select {
+		case more, open = <-typed:
+			held += more
+		case <-late:
+			whole = true
+		case <-done:
+			return
+		}
+		for held != "" && (whole || !open || !unfinished(held)) {
+			var key string
+			key, held = firstKey(held)
+			select {
+			case out <- keyNamed(key):
+			case <-done:
+				return
+			}
+		}
+	}
+}
+
+// unfinished reports whether an escape sequence may go on.
+func unfinished(typed string) bool {
+	rest, escapes := strings.CutPrefix(typed, "\x1b")
+	if !escapes || rest == "" {
+		return escapes
+	}
+	return (rest[0] == '[' || rest[0] == 'O') && !strings.ContainsFunc(rest[1:], func(r rune) bool { return '@' <= r && r <= '~' })
 }
 
 // firstKey takes the first key off what was typed: a byte, or a whole escape
