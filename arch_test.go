@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/testcluster": {},
 	"internal/leftovers":   {},
 	"internal/paytest":     {"pkg/offer", "pkg/resource", "pkg/x402"}, // buyers and a facilitator, for tests and the bench
-	"cmd/obolctl": {"pkg/apply", "pkg/boot", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/ledger", "pkg/offer",
+	"cmd/obolctl": {"pkg/account", "pkg/apply", "pkg/boot", "pkg/converge", "pkg/durable", "pkg/gateway", "pkg/kube", "pkg/ledger", "pkg/offer",
 		"pkg/offerfile", "pkg/plan", "pkg/proc", "pkg/public", "pkg/render", "pkg/resource", "pkg/state", "pkg/view", "pkg/x402"},
 	"pkg/gateway":         {"pkg/charge", "pkg/durable", "pkg/ledger", "pkg/offer", "pkg/resource"},
 	"pkg/charge":          {"pkg/ledger", "pkg/offer", "pkg/x402"},
@@ -31,9 +31,9 @@ var mayImport = map[string][]string{
 	"pkg/converge":        {"pkg/apply", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/apply/applytest": {"pkg/apply", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/apply":           {"pkg/offer", "pkg/plan", "pkg/resource"},
-	"pkg/proc":            {"pkg/durable", "pkg/offer", "pkg/resource"},
+	"pkg/proc":            {"pkg/account", "pkg/durable", "pkg/offer", "pkg/resource"},
 	"pkg/kube":            {"pkg/offer", "pkg/resource"},
-	"pkg/boot":            {"pkg/durable"},
+	"pkg/boot":            {"pkg/account", "pkg/durable"},
 	"pkg/state":           {"pkg/durable", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/plan":            {"pkg/offer", "pkg/resource"},
 	"pkg/render":          {"pkg/offer", "pkg/resource"},
@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"pkg/resource":        {"pkg/offer"},
 	"pkg/offer":           {},
 	"pkg/durable":         {},
+	"pkg/account":         {},
 }
 
 // TestImportOrder reads the sources itself. Asking "go list" would do for one

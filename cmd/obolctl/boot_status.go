@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/state"
@@ -84,7 +85,7 @@ func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts,
 	}
 	f.Setup, _ = w.installed()
 	var err error
-	if f.Lingers, err = boot.Lingers(f.Account); err != nil {
+	if f.Lingers, err = account.Lingers(ctx, os.Getuid()); err != nil {
 		return f, err
 	}
 	if f.Pinned, err = boot.PinnedIn(w.binDir()); err != nil {

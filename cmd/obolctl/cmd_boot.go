@@ -18,6 +18,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
@@ -356,7 +357,7 @@ func (w *workspace) manager(ctx context.Context) (*boot.Manager, error) {
 
 // linger makes sure that the account's manager is started at boot.
 func (w *workspace) linger(ctx context.Context, name string) error {
-	lingers, err := boot.Lingers(name)
+	lingers, err := account.Lingers(ctx, os.Getuid())
 	if err != nil || lingers {
 		return err
 	}

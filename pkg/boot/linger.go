@@ -4,34 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"time"
 
-	"github.com/godbus/dbus/v5"
-
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/durable"
 )
 
-// lingerDir has a file for each account whose manager runs from boot on, whether
-// anybody logs in or not.
-const lingerDir = "/var/lib/systemd/linger"
-
 // ErrMayNotLinger means that logind does not let this account enable lingering.
 var ErrMayNotLinger = errors.New("logind does not enable lingering")
-
-// Lingers tells whether an account's manager is started at boot.
-func Lingers(account string) (bool, error) {
-	_, err := os.Stat(filepath.Join(lingerDir, account))
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("cannot tell whether %s lingers: %v", account, err)
-	}
-	return true, nil
-}
 
 // Linger makes an account's manager start at boot, and now, by way of logind. It
 // fails with [ErrMayNotLinger] where that refuses: mostly only an administrator may.
@@ -39,7 +19,7 @@ func Linger(ctx context.Context, uid int) error {
 	if !Booted() {
 		return ErrNoSystemd
 	}
-	conn, err := dial(ctx, "/run/dbus/system_bus_socket", os.Geteuid(), (*dbus.Conn).Hello)
+	conn, err := account.DialSystem(ctx)
 	if err != nil {
 		return fmt.Errorf("cannot reach logind: %v", err)
 	}
@@ -49,7 +29,7 @@ func Linger(ctx context.Context, uid int) error {
 	if call.Err != nil {
 		return fmt.Errorf("%w: %v", ErrMayNotLinger, call.Err)
 	}
-	return durable.SyncDir(lingerDir)
+	return durable.SyncDir(account.LingerDir)
 }
 
 // startWithin is how long an account's manager may take to start.

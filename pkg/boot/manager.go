@@ -19,6 +19,7 @@ import (
 	"github.com/coreos/go-systemd/v22/util"
 	"github.com/godbus/dbus/v5"
 
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/durable"
 )
 
@@ -49,7 +50,7 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 	if !Booted() {
 		return nil, ErrNoSystemd
 	}
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return dialManager(ctx, uid) })
+	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return account.Dial(ctx, uid) })
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
@@ -65,37 +66,6 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 		return nil, err
 	}
 	return m, nil
-}
-
-// dialManager opens the account's bus or, where no bus is installed, the
-// manager's own socket.
-func dialManager(ctx context.Context, uid int) (*dbus.Conn, error) {
-	folder := fmt.Sprintf("/run/user/%d", uid)
-	conn, err := dial(ctx, folder+"/bus", uid, (*dbus.Conn).Hello)
-	if err == nil {
-		return conn, nil
-	}
-	nobody := func(*dbus.Conn) error { return nil } // who is no bus is not greeted
-	if own, ownErr := dial(ctx, folder+"/systemd/private", uid, nobody); ownErr == nil {
-		return own, nil
-	}
-	return nil, err
-}
-
-// dial opens a socket that speaks D-Bus, as an account.
-func dial(ctx context.Context, socket string, uid int, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
-	conn, err := dbus.Dial("unix:path="+socket, dbus.WithContext(ctx))
-	if err != nil {
-		return nil, err
-	}
-	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
-	if err == nil {
-		err = greet(conn)
-	}
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return conn, nil
 }
 
 // Close ends the connection.

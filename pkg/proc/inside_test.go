@@ -239,7 +239,7 @@ func TestRule06_ManagerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	planted := plantMany(t, 2)
 	c := planted.Config
-	c.Units = Units{Manager: &Manager{folder: t.TempDir()}, Site: "home"}
+	c.Units = Units{Manager: &Manager{uid: 1<<32 - 2}, Site: "home"}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
