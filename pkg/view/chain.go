@@ -90,18 +90,14 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 	st := p.standing(o)
 	p.flow(0, span{text: name(o.Address, o.Key), tone: bold, solid: true}, text(" "), span{text: st.symbol + " " + st.word, tone: st.tone},
 		text(" (ready: "+ready(o)+")"))
-	if t := o.Tombstone; t != nil {
-		p.flow(2, text("deleted "+p.mark(t.By, t.At, t.Origin, t.Reason)))
-		p.next(2, "obolctl undelete "+o.Address.Typed())
+	for _, f := range p.facts(o) {
+		p.next(2, f.next)
+		if f.next == "" {
+			p.flow(2, f.words...)
+		}
+	}
+	if o.Tombstone != nil {
 		return
-	}
-	if o.Offer != nil && len(o.Offer.Payments) > 0 {
-		p.flow(2, charge(o.Offer.Payments[0])...)
-	}
-	p.drain(o)
-	if o.Unregistered {
-		p.flow(2, text("not registered yet: that takes a transaction, and none is ever sent from here"))
-		p.next(2, "obol sell register")
 	}
 	p.blank()
 	for _, l := range p.chain(o, r.Cluster.PublicURL) {
@@ -120,20 +116,42 @@ func (p *page) one(o plan.OfferStatus, r plan.Report) {
 	p.decisions(decisions, r.Cluster)
 }
 
-// drain writes who set an offer's drain, and what ends it: the file does, where
-// it declares one.
-func (p *page) drain(o plan.OfferStatus) {
+// A fact is a paragraph on an offer, or a command to type.
+type fact struct {
+	words []span
+	next  string
+}
+
+// facts tell of an offer what comes before its chain: who deleted it, or what it
+// costs, who drains it, and that it is not registered.
+func (s Style) facts(o plan.OfferStatus) []fact {
+	if t := o.Tombstone; t != nil {
+		return []fact{{words: []span{text("deleted " + s.mark(t.By, t.At, t.Origin, t.Reason))}}, {next: "obolctl undelete " + o.Address.Typed()}}
+	}
+	var out []fact
+	if o.Offer != nil && len(o.Offer.Payments) > 0 {
+		out = append(out, fact{words: charge(o.Offer.Payments[0])})
+	}
+	out = append(out, s.drain(o)...)
+	if o.Unregistered {
+		out = append(out, fact{words: []span{text("not registered yet: that takes a transaction, and none is ever sent from here")}}, fact{next: "obol sell register"})
+	}
+	return out
+}
+
+// drain tells who set an offer's drain, and what ends it: the file does, where it
+// declares one.
+func (s Style) drain(o plan.OfferStatus) []fact {
 	d := o.Drain
 	if d == nil {
-		return
+		return nil
 	}
-	p.flow(2, text("drain set "+p.mark(d.By, d.At, d.Origin, d.Reason)))
+	set := fact{words: []span{text("drain set " + s.mark(d.By, d.At, d.Origin, d.Reason))}}
 	if o.Offer != nil && o.Offer.Drain != nil {
-		p.flow(2, text(and("to sell again, take it out of the file", paren(place(o.Offer.Drain.At)))+", and apply"))
-		p.next(2, "obolctl apply --target "+o.Address.Typed())
-		return
+		ends := text(and("to sell again, take it out of the file", paren(place(o.Offer.Drain.At))) + ", and apply")
+		return []fact{set, {words: []span{ends}}, {next: "obolctl apply --target " + o.Address.Typed()}}
 	}
-	p.next(2, "obolctl undrain "+o.Address.Typed())
+	return []fact{set, {next: "obolctl undrain " + o.Address.Typed()}}
 }
 
 // link writes one link of the chain.
@@ -219,7 +237,7 @@ func upstreamLink(o plan.OfferStatus) link {
 		u := o.Offer.Upstream
 		l.words = and(l.words, paren(u.URL))
 		if l.state == breaks {
-			l.next = "curl -i " + strings.TrimRight(u.URL, "/") + u.HealthPath
+			l.next = "curl -i " + quoted(strings.TrimRight(u.URL, "/")+u.HealthPath)
 		}
 	}
 	return l

@@ -265,7 +265,12 @@ func TestStatusOneStopsAtTheFirstBreak(t *testing.T) {
 		"crash loop":  {with(func(o *plan.OfferStatus) { o.Gateway.State = resource.GatewayCrashLooping }), view.Outside{}, "gateway", ": obolctl logs inference.qwen -n 20"},
 		"deaf":        {with(func(o *plan.OfferStatus) { o.Gateway.Answering = false }), view.Outside{}, "gateway", ": obolctl restart inference.qwen"},
 		"no upstream": {with(func(o *plan.OfferStatus) { o.Gateway.Healthy = false }), view.Outside{}, "upstream", ": curl -i http://127.0.0.1:11434/api/version"},
-		"no offer":    {with(func(o *plan.OfferStatus) { o.Live = resource.Absent }), view.Outside{}, "conditions", ": obolctl plan --target inference.qwen"},
+		"odd upstream": {with(func(o *plan.OfferStatus) {
+			of := *o.Offer
+			of.Upstream.HealthPath = "/it's?a=1&b"
+			o.Offer, o.Gateway.Healthy = &of, false
+		}), view.Outside{}, "upstream", `: curl -i 'http://127.0.0.1:11434/it'\''s?a=1&b'`},
+		"no offer": {with(func(o *plan.OfferStatus) { o.Live = resource.Absent }), view.Outside{}, "conditions", ": obolctl plan --target inference.qwen"},
 		"no route": {with(func(o *plan.OfferStatus) { o.Conditions = conditions("RoutePublished", "PathConflict", "taken") }), view.Outside{},
 			"conditions", ": kubectl describe serviceoffer -n llm qwen"},
 		"not listed": {with(func(o *plan.OfferStatus) { o.Sellable = no() }), view.Outside{}, "catalog", ": obolctl plan --target inference.qwen"},

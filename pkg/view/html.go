@@ -212,7 +212,7 @@ func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 	st := s.standing(o)
 	out := htmlOffer{
 		Name: name(o.Address, o.Key), State: st.symbol + " " + st.word, Class: st.tone.class(), Ready: ready(o), Gateway: s.running(o),
-		Price: shortPrice(o.Offer), Open: st.tone == bad, More: "from its gateway to its buyers", Told: s.told(o, r),
+		Price: shortPrice(o.Offer), Open: st.tone == bad, More: "from its gateway to its buyers", Told: htmlFacts(s.facts(o)),
 	}
 	if o.Tombstone != nil {
 		out.More = "who deleted it, and why"
@@ -228,21 +228,14 @@ func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 	return out
 }
 
-// told is what StatusOne tells of an offer before its chain.
-func (s Style) told(o plan.OfferStatus, r plan.Report) []htmlLine {
-	o.Drift, r.Decisions = nil, nil // they stand above
-	p := &page{Style: Style{Now: s.Now, Width: 1 << 12, outside: s.outside}}
-	p.one(o, r)
-	text, _, _ := strings.Cut(p.b.String(), "\n\n")
-	_, text, _ = strings.Cut(text, "\n") // the first line is that of the table
+func htmlFacts(facts []fact) []htmlLine {
 	var out []htmlLine
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if next, ok := strings.CutPrefix(line, "next: "); ok {
-			out = append(out, htmlLine{Next: next})
-		} else if line != "" {
-			out = append(out, htmlLine{Text: line})
+	for _, f := range facts {
+		line := htmlLine{Next: f.next}
+		for _, w := range f.words {
+			line.Text += w.text
 		}
+		out = append(out, line)
 	}
 	return out
 }

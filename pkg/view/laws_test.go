@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/public"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/view"
 	"pgregory.net/rapid"
@@ -222,6 +224,67 @@ func TestStatusLaws(t *testing.T) {
 			t.Fatalf("no JSON (%v): %s", err, b.Bytes())
 		}
 	})
+}
+
+// TestLiveLaws holds for any sight, whatever is pressed: a frame fills its
+// terminal and no more, nothing that the world wrote reaches it as a command, and
+// colour says nothing that words do not.
+func TestLiveLaws(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		var l view.Live
+		for range rapid.IntRange(1, 3).Draw(t, "looks") {
+			l.See(drawSight(t), now)
+			for _, k := range rapid.SliceOfN(rapid.Uint8Range(uint8(view.NoKey), uint8(view.KeyQuit)), 0, 4).Draw(t, "keys") {
+				l.Press(view.Key(k))
+			}
+		}
+		s := view.Style{Now: now, Width: rapid.IntRange(1, 130).Draw(t, "width")}
+		rows := rapid.IntRange(1, 50).Draw(t, "rows")
+		lines := l.Draw(s, rows)
+		if len(lines) != rows {
+			t.Fatalf("%d lines of %d", len(lines), rows)
+		}
+		for _, line := range lines {
+			if n := utf8.RuneCountInString(line); n > s.Width {
+				t.Fatalf("%d columns of %d: %q", n, s.Width, line)
+			}
+			for _, r := range line {
+				if r == utf8.RuneError || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) {
+					if r != utf8.RuneError || !utf8.ValidString(line) {
+						t.Fatalf("%q reaches the terminal in %q", r, line)
+					}
+				}
+			}
+		}
+		s.Color = true
+		if got := sgr.ReplaceAllString(strings.Join(l.Draw(s, rows), "\n"), ""); got != strings.Join(lines, "\n") {
+			t.Fatalf("colour changes the text from\n%s\nto\n%s", strings.Join(lines, "\n"), got)
+		}
+	})
+}
+
+// drawSight draws what a live view may be shown.
+func drawSight(t *rapid.T) view.Sight {
+	x := view.Sight{Report: plan.Report{Site: "home", Cluster: reachable}, Outside: map[offer.Key]view.Outside{},
+		Seen: anyTime().Draw(t, "seen"), Host: anyTime().Draw(t, "host"), Why: anyText().Draw(t, "why not")}
+	for range rapid.IntRange(0, 9).Draw(t, "offers") {
+		o := drawStatus(t)
+		for _, kind := range []string{"UpstreamHealthy", anyText().Draw(t, "condition")} {
+			o.Conditions = append(o.Conditions, plan.Condition{Type: kind, Status: anyText().Draw(t, "is"), Reason: anyText().Draw(t, "reason"), Message: anyText().Draw(t, "message")})
+		}
+		a := public.Answer{URL: "https://x.org/" + anyText().Draw(t, "url"), Verdict: rapid.SampledFrom([]public.Verdict{public.Unknown, public.Match, public.Mismatch}).Draw(t, "verdict"),
+			Status: 402, Why: anyText().Draw(t, "answer"), Differences: []resource.Difference{drawDifference(t)}}
+		x.Outside[o.Key] = view.Outside{Catalog: &a, URLs: []public.Answer{a}}
+		x.Report.Offers = append(x.Report.Offers, o)
+	}
+	for range rapid.IntRange(0, 3).Draw(t, "decisions") {
+		x.Report.Decisions = append(x.Report.Decisions, drawChange(t))
+	}
+	for range rapid.IntRange(0, 5).Draw(t, "entries") {
+		x.Entries = append(x.Entries, view.Entry{Time: anyTime().Draw(t, "then"), Event: anyText().Draw(t, "event"), Address: anyText().Draw(t, "whose"), By: anyText().Draw(t, "who"), Text: anyText().Draw(t, "text")})
+	}
+	return x
 }
 
 func stands(t *rapid.T, r plan.Report, s view.Style) string {

@@ -169,3 +169,12 @@ func name(a offer.Address, k offer.Key) string {
 	}
 	return a.String()
 }
+
+// quoted gives a word as a shell takes it for one.
+func quoted(word string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.,:/@%+="
+	if word != "" && strings.Trim(word, plain) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
