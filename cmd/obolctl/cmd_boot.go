@@ -22,6 +22,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 func bootCommand(p process) *cli.Command {
@@ -161,20 +162,22 @@ func indented(lines []string) string { return "  " + strings.Join(lines, "\n  ")
 
 // openBoot opens the site, where systemd is there to keep it.
 func openBoot(c *cli.Context, p process) (*workspace, boot.Setup, error) {
-	if !boot.Booted() {
-		return nil, boot.Setup{}, withoutSystemd(p, boot.ErrNoSystemd)
-	}
 	w, err := openSite(c, p)
 	if err != nil {
 		return nil, boot.Setup{}, err
+	}
+	if !boot.Booted() {
+		return nil, boot.Setup{}, withoutSystemd(p, w.here, boot.ErrNoSystemd)
 	}
 	setup, err := w.setup(c)
 	return w, setup, err
 }
 
-// withoutSystemd says what to do instead of having systemd.
-func withoutSystemd(p process, why error) error {
-	return fmt.Errorf("%w: have whatever starts programs here run, as %s, at boot and again when it ends: obolctl converge --watch", why, p.user())
+// withoutSystemd says what to do instead of having systemd; the command names the
+// site where there are others.
+func withoutSystemd(p process, site string, why error) error {
+	return fmt.Errorf("%w: have whatever starts programs here run, as %s, at boot and again when it ends: %s",
+		why, p.user(), view.AtSite("obolctl converge --watch", site))
 }
 
 // setup gives what the site's units are made of: what was said, else what was
@@ -413,7 +416,7 @@ func installFor(ctx context.Context, p process, name string) error {
 		return misuse("--user is for root: without it, boot install is for the account that runs it")
 	}
 	if !boot.Booted() {
-		return withoutSystemd(p, boot.ErrNoSystemd)
+		return withoutSystemd(p, "", boot.ErrNoSystemd)
 	}
 	account, err := user.Lookup(name)
 	if err != nil {

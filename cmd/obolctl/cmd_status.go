@@ -101,6 +101,7 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 		}
 	}
 	rep := plan.Status(in)
+	w.nameSite(rep.Decisions)
 	if rep.LastConverge, err = w.site.LastConverge(); err != nil {
 		return err
 	}

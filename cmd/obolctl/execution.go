@@ -207,7 +207,7 @@ func (r *execution) tell(e apply.Event, started map[resource.ID]time.Time) {
 	case apply.Done:
 		out.Kind = view.StepDone
 	case apply.Failed, apply.HeldBack:
-		out.Kind, out.Error, out.Next, out.DeclaredAt = view.StepFailed, e.Err.Error(), failureNext(*e.Change), e.Change.DeclaredAt
+		out.Kind, out.Error, out.Next, out.DeclaredAt = view.StepFailed, e.Err.Error(), view.AtSite(failureNext(*e.Change), r.w.here), e.Change.DeclaredAt
 	}
 	if at, ok := started[e.Step.ID]; ok && e.Kind != apply.Started {
 		out.Took = now.Sub(at)
@@ -227,7 +227,7 @@ func (r *execution) tellWithheld() {
 	for _, c := range r.plan.Changes {
 		if c.Withheld || c.Action == plan.Block {
 			r.printer.Event(view.Event{Time: time.Now(), Kind: view.Withheld, Address: c.Address, Key: c.Key,
-				Action: c.Action, Class: c.Class, Cause: c.Cause, Why: c.Why, Next: c.Next})
+				Action: c.Action, Class: c.Class, Cause: c.Cause, Why: c.Why, Next: view.AtSite(c.Next, r.w.here)})
 		}
 	}
 }

@@ -554,6 +554,28 @@ func TestRule02_EndedDrainStaysEnded(t *testing.T) {
 	}
 }
 
+// TestSeveralSites: with two sites every command to type names its own, and one
+// that is destroyed stands in nobody's way.
+func TestSeveralSites(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	o.alone(upstream(), ports[0])
+	o.must(0, "apply", "--auto-approve")
+	o.alone(upstream(), ports[1])
+	o.must(0, "apply", "--auto-approve", "--site", "two")
+	o.must(64, "converge")
+	kill9(t, o.record("a0").PID)
+	if r := o.must(0, "status", "--site", "home"); !strings.Contains(r.stdout, "next: obolctl converge --site home") {
+		t.Errorf("it does not name the site: %s", r)
+	}
+	o.must(0, "destroy", "--auto-approve", "--approve-deletes", "1", "--site", "two")
+	if r := o.must(0, "status"); !strings.Contains(r.stdout, "next: obolctl converge\n") {
+		t.Errorf("it names the site, and there is no other: %s", r)
+	}
+	o.must(0, "converge")
+}
+
 // TestRule02_DrainAllNow stops what still sells under a drain, too; with more
 // time than that has left it changes nothing.
 func TestRule02_DrainAllNow(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 // look sees the host and, where anything declared, accepted or deleted needs
@@ -299,5 +300,14 @@ func (w *workspace) makePlan(ctx context.Context, policy plan.Policy, readOnly b
 	}
 	p := plan.Make(in)
 	w.noteSecrets(&p)
+	w.nameSite(p.Changes)
 	return in, p, nil
+}
+
+// nameSite makes the commands that settle changes name the site where that has to
+// be said.
+func (w *workspace) nameSite(changes []plan.Change) {
+	for i := range changes {
+		changes[i].Next = view.AtSite(changes[i].Next, w.here)
+	}
 }

@@ -23,7 +23,8 @@ type options struct {
 	lockTimeout         time.Duration
 	json, noColor       bool
 	verbose, quiet      bool
-	readOnly            bool // nothing is written anywhere
+	readOnly            bool   // nothing is written anywhere
+	here                string // the site, where there are others and commands have to name it
 }
 
 func commonFlags() []cli.Flag {
@@ -83,7 +84,7 @@ func (o options) errStyle(p process) view.Style {
 }
 
 func (o options) style(p process) view.Style {
-	return view.Style{Width: p.width, Color: p.color && !o.noColor, Quiet: o.quiet, Verbose: o.verbose}
+	return view.Style{Width: p.width, Color: p.color && !o.noColor, Quiet: o.quiet, Verbose: o.verbose, Site: o.here}
 }
 
 // getenv gives a variable of the environment; the last one of a name wins.

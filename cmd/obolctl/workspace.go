@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -46,7 +47,7 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 	w := &workspace{process: p, options: optionsOf(c, p)}
 	name := w.options.site
 	if name == "" {
-		sites, err := state.Sites(w.stateDir)
+		sites, err := livingSites(w.stateDir)
 		if err != nil {
 			return nil, err
 		}
@@ -60,6 +61,35 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 		}
 	}
 	return w, w.open(c.Context, name)
+}
+
+// livingSites lists the sites that somebody may mean: all, but for those that hold
+// nothing but tombstones where another one holds more.
+func livingSites(dir string) ([]string, error) {
+	sites, err := state.Sites(dir)
+	if err != nil || len(sites) < 2 {
+		return sites, err
+	}
+	var living []string
+	for _, name := range sites {
+		s, err := state.Open(dir, name)
+		if err != nil {
+			return nil, err
+		}
+		if m, err := s.Memory(); err != nil || !destroyed(m) { // one that cannot be read may hold anything
+			living = append(living, name)
+		}
+	}
+	if living == nil {
+		return sites, nil
+	}
+	return living, nil
+}
+
+// destroyed reports whether all that a site once had is gone.
+func destroyed(m plan.Memory) bool {
+	made := slices.ContainsFunc(slices.Collect(maps.Keys(m.Made)), func(id resource.ID) bool { return id.Kind != resource.Namespace })
+	return m.Accepted != nil && len(m.Accepted.Set.Offers)+len(m.Accepted.Set.Waiting)+len(m.Unfinished) == 0 && !made
 }
 
 // declaredSite is the site that the offers file names, if there is one that
@@ -87,6 +117,13 @@ func (w *workspace) open(ctx context.Context, site string) error {
 		return err
 	}
 	w.fresh = true
+	sites, err := livingSites(w.stateDir)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(sites, func(name string) bool { return name != site }) {
+		w.here = site
+	}
 	if w.holder, err = proc.Holder(filepath.Join(w.stateDir, "machine-id"), w.readOnly); err != nil {
 		return err
 	}

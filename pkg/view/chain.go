@@ -179,7 +179,11 @@ func (p *page) chain(o plan.OfferStatus, base string) []link {
 	if o.Stranded != "" {
 		links = append(links, link{"wallet", breaks, o.Stranded, "obolctl drain " + o.Address.Typed()})
 	}
-	return append(links, p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base))
+	links = append(links, p.gatewayLink(o), upstreamLink(o), p.pathLink(o), conditionsLink(o), catalogLink(o, p.outside[o.Key]), paymentLink(o, p.outside[o.Key], base))
+	for i := range links {
+		links[i].next = AtSite(links[i].next, p.Site)
+	}
+	return links
 }
 
 // firstBreak is where the chain of an offer breaks, if it does.

@@ -239,7 +239,7 @@ func (p *page) decision(indent int, one part, public string) {
 
 // next writes the command to type.
 func (p *page) next(indent int, cmd string) {
-	if cmd != "" {
+	if cmd = AtSite(cmd, p.Site); cmd != "" {
 		p.flow(indent, span{text: "next: ", tone: dim}, command(cmd))
 	}
 }

@@ -22,6 +22,7 @@ type Style struct {
 	Quiet   bool      // only what needs somebody: one line for each change, nothing when there is none
 	Verbose bool      // every field and every change, uncut
 	Live    bool      // lines can be written anew: what is waited for is shown in place
+	Site    string    // that commands to type have to name; empty: there is no other
 
 	outside map[offer.Key]Outside // what buyers see of offers, where somebody asked
 }
@@ -64,6 +65,15 @@ type span struct {
 func text(s string) span { return span{text: s} }
 
 // command is a span that a person will copy, so that it stays on one line.
+// AtSite gives a command of ours to type with the site that it is for. Without
+// one, and where it names one, it stays as it is.
+func AtSite(command, site string) string {
+	if site == "" || !strings.HasPrefix(command, "obolctl ") || strings.Contains(command, " --site ") {
+		return command
+	}
+	return command + " --site " + site
+}
+
 func command(s string) span { return span{text: s, tone: bold, solid: true} }
 
 // A page gathers text and writes it at once.
