@@ -5,6 +5,7 @@ package main_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -12,28 +13,72 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// TestStackFigures prints how long it takes from when the last gateway answers
-// until all offers are Ready, and until the catalog lists them. The controller
-// looks again after five seconds at what it found not to answer: that nobody
-// waits for that is what it checks.
+// TestStackFigures has ten offers on sale within a second of when the last of
+// their gateways answers; on a busy machine that may take a few tries. "make
+// bench" prints the figures.
 func TestStackFigures(t *testing.T) {
 	t.Parallel()
 	s := newMarket(t)
-	for _, n := range []int{1, 10, 100} {
+	const n, tries = 10, 5
+	limit := time.Second
+	if raced {
+		limit = 4 * time.Second // less than what the controller waits until it looks again by itself
+	}
+	var seen []string
+	for try := range tries {
 		var ports []int
 		s.declare()
 		for i := range n {
-			name := fmt.Sprintf("g%d-%d", n, i)
+			name := fmt.Sprintf("g%d-%d", try, i)
 			s.adds(s.seller.model(name, "0.5"))
 			ports = append(ports, s.port(name))
 		}
 		ready, listed := s.appear(ports)
 		t.Logf("%d offers: Ready %v, listed %v after the last gateway answers", n, ready, listed)
-		if n <= 10 && listed > 4*time.Second {
-			t.Error("these are not the figures of this program")
+		if listed <= limit {
+			return
 		}
+		seen = append(seen, listed.String())
 		s.must(0, "destroy", "--auto-approve", "--approve-deletes", itoa(n))
 		s.untilListed()
+	}
+	t.Errorf("until %d offers are listed: %q, each more than %v", n, seen, limit)
+}
+
+// TestStackManyGateways sells fifty offers with a gateway each, all at once, and
+// again after a reboot that no gateway outlives.
+func TestStackManyGateways(t *testing.T) {
+	t.Parallel()
+	s := newMarket(t)
+	names := []string{"qwen"}
+	for i := range 49 {
+		name := fmt.Sprintf("m%02d", i)
+		s.adds(s.seller.model(name, "0.5"))
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	contains(t, s.must(0, "apply", "--auto-approve", "--wait", "3m").stdout, "Selling 50 offers")
+	same(t, "listed", s.names(), names...)
+	s.buys()
+	s.paysModel("m48")
+
+	killGateways(t, s.dir)
+	s.cluster.Down(t)
+	s.cluster.Up(t)
+	contains(t, s.must(0, "converge", "--wait", "3m").stdout, "Selling 50 offers")
+	same(t, "listed", s.names(), names...)
+	s.buys()
+	s.paysModel("m48")
+	if sum := s.apply(0).summary(t); sum.Writes != 0 {
+		t.Errorf("an apply right after makes %d writes", sum.Writes)
+	}
+}
+
+// paysModel buys from a gateway.
+func (s *market) paysModel(name string) {
+	s.t.Helper()
+	if err := s.cluster.Buy(s.cluster.Edge + "/services/" + name + "/v1/models"); err != nil {
+		s.t.Errorf("%s: %v", name, err)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 
 // An entry is what the catalog says of one offer.
 type entry struct {
-	Name        string
-	DrainEndsAt *time.Time
+	Name, Endpoint string
+	DrainEndsAt    *time.Time
 }
 
 // entries is the catalog.

@@ -197,9 +197,11 @@ func (c *Cluster) Mark(t testing.TB) int64 {
 	return info.Size()
 }
 
-// Buy pays for one request to a URL on the sandbox's chain. It fails when the
-// goods do not come.
-func (c *Cluster) Buy(url string) error { return c.run("buy", url) }
+// Buy pays for one request to a URL on the sandbox's chain, with more options of
+// obol-sandbox buy. It fails when the goods do not come.
+func (c *Cluster) Buy(url string, options ...string) error {
+	return c.run(append([]string{"buy", url}, options...)...)
+}
 
 // Upstream lets something answer for a Service at a port, and returns when it
 // does. What is missing of the Service and its namespace is made.

@@ -115,6 +115,7 @@ func (b Buyer) send(ctx context.Context, r Request, payment http.Header) (*http.
 	for name, values := range r.Header {
 		req.Header[name] = values
 	}
+	req.Host = req.Header.Get("Host") // empty: that of the URL
 	paying := ""
 	for name, values := range payment {
 		req.Header[name] = values

@@ -258,7 +258,7 @@ func TestAsksAsTold(t *testing.T) {
 	s := &shop{options: []object{usdc}}
 	url, b, out := open(t, s)
 	err := b.Buy(t.Context(), buyer.Request{
-		URL: url + "/v1/chat?x=1", Body: `{"model":"m"}`, Header: http.Header{"Accept": {"text/plain, */*"}},
+		URL: url + "/v1/chat?x=1", Body: `{"model":"m"}`, Header: http.Header{"Accept": {"text/plain, */*"}, "Host": {"shop.example.org"}},
 	})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -269,8 +269,8 @@ func TestAsksAsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		if r.Method != http.MethodPost || r.RequestURI != "/v1/chat?x=1" || string(body) != `{"model":"m"}` ||
-			r.Header.Get("Accept") != "text/plain, */*" {
-			t.Errorf("request %d is %s %s %s %v", i, r.Method, r.RequestURI, body, r.Header)
+			r.Header.Get("Accept") != "text/plain, */*" || r.Host != "shop.example.org" {
+			t.Errorf("request %d is %s %s%s %s %v", i, r.Method, r.Host, r.RequestURI, body, r.Header)
 		}
 	}
 	if got := fmt.Sprint(s.paid[0]["resource"], s.paid[0]["extensions"]); got != "map[url:http://localhost/] map[echo:map[info:me]]" {
