@@ -38,7 +38,7 @@ type Ask struct {
 func (c *Client) Look(ctx context.Context, ask Ask) (resource.ClusterSighting, map[resource.ID]resource.Sighting) {
 	l := &look{
 		client: c, ask: ask,
-		wanted: map[resource.ID]bool{}, upstreams: map[resource.ID]bool{},
+		wanted: map[resource.ID]bool{}, upstreams: map[resource.ID][]resource.ID{},
 		lists: map[string]*listing{resource.ServiceOffer: {}},
 	}
 	l.want(ask.IDs)
@@ -67,7 +67,7 @@ type look struct {
 	wanted map[resource.ID]bool
 	lists  map[string]*listing
 
-	upstreams  map[resource.ID]bool // asked about
+	upstreams  map[resource.ID][]resource.ID // asked about, by their Service
 	version    string
 	versionErr error
 	uid        string // when namespaces are not listed
@@ -169,8 +169,10 @@ func (l *look) sightings() map[resource.ID]resource.Sighting {
 		}
 		seen[id] = resource.Sighting{Presence: resource.Absent}
 	}
-	for id := range l.upstreams {
-		seen[id] = l.upstream(id)
+	for _, asked := range l.upstreams {
+		for _, id := range asked {
+			seen[id] = l.upstream(id)
+		}
 	}
 	for kind, found := range l.lists {
 		if l.failed(kind) != "" {

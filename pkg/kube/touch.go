@@ -23,7 +23,7 @@ func (c *Client) Touch(ctx context.Context, id resource.ID, seen *resource.Objec
 // See looks at these objects alone, at the cost of one LIST for each of their
 // kinds, and two for upstreams. IDs of other homes are passed over.
 func (c *Client) See(ctx context.Context, ids []resource.ID) map[resource.ID]resource.Sighting {
-	l := &look{client: c, wanted: map[resource.ID]bool{}, upstreams: map[resource.ID]bool{}, lists: map[string]*listing{}}
+	l := &look{client: c, wanted: map[resource.ID]bool{}, upstreams: map[resource.ID][]resource.ID{}, lists: map[string]*listing{}}
 	l.want(ids)
 	l.readLists(ctx).Wait()
 	seen := l.sightings()

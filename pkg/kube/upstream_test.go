@@ -101,6 +101,40 @@ func TestUpstream(t *testing.T) {
 	}
 }
 
+// TestUpstreamPorts: what answers at one port of a Service answers at no other.
+func TestUpstreamPorts(t *testing.T) {
+	t.Parallel()
+	ports := func(all ...any) any { return all }
+	named := func(name string, port int) any { return map[string]any{"name": name, "port": port} }
+	service := weatherService("ClusterIP")
+	service["spec"].(map[string]any)["ports"] = ports(named("web", 80), named("metrics", 9090))
+	web, metrics, unready := weatherSlice(1, true), weatherSlice(2, true), weatherSlice(3, false)
+	web["ports"], metrics["ports"] = ports(named("web", 8080)), ports(named("metrics", 9090))
+	unready["ports"] = ports(named("web", 8080))
+	for name, tc := range map[string]struct {
+		slices []any
+		port   int
+		why    string // empty: it is present
+	}{
+		"its own":          {[]any{metrics, web}, 80, ""},
+		"any":              {[]any{metrics}, 0, ""},
+		"only another":     {[]any{metrics}, 80, "Service apps/weather has no ready endpoint at port 80"},
+		"its own is not":   {[]any{metrics, unready}, 80, "Service apps/weather has no ready endpoint at port 80"},
+		"none is":          {[]any{unready}, 80, "Service apps/weather has no ready endpoint"},
+		"no such port":     {[]any{metrics, web}, 8080, "Service apps/weather has no port 8080"},
+		"nobody says what": {[]any{weatherSlice(1, true)}, 80, ""},
+	} {
+		a := newAPI(t)
+		a.on(servicesPath, say(page("Service", "", service)))
+		a.on(slicesPath, say(page("EndpointSlice", "", tc.slices...)))
+		id := resource.UpstreamID("apps", "weather", tc.port)
+		seen := a.open(t, 0).See(t.Context(), []resource.ID{id, weather})
+		if s := seen[id]; s.Why != tc.why || (s.Presence == resource.Present) != (tc.why == "") {
+			t.Errorf("%s: it is %v (%s), want %q", name, s.Presence, s.Why, tc.why)
+		}
+	}
+}
+
 // TestUpstreamBesideOurs: a site with gateways lists Services and EndpointSlices
 // anyway. They are listed once, for both, and what is ours among them is seen.
 func TestUpstreamBesideOurs(t *testing.T) {

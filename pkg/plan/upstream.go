@@ -15,16 +15,15 @@ const agentService = "hermes"
 // UpstreamOf names the Service that answers for an offer; false where a gateway
 // on this host does.
 func UpstreamOf(o offer.Offer) (resource.ID, bool) {
-	id := resource.ID{Kind: resource.Upstream, Namespace: o.Namespace, Name: o.Name} // a demo's own
 	switch {
 	case o.HasGateway() || o.Standalone:
 		return resource.ID{}, false
 	case o.AgentRef.Name != "":
-		id.Name = agentService
+		return resource.UpstreamID(o.Namespace, agentService, 0), true
 	case o.Upstream.Service != "":
-		id.Namespace, id.Name = o.Upstream.Namespace, o.Upstream.Service
+		return resource.UpstreamID(o.Upstream.Namespace, o.Upstream.Service, o.Upstream.Port), true
 	}
-	return id, true
+	return resource.UpstreamID(o.Namespace, o.Name, 0), true // a demo's own
 }
 
 // upstream tells how the Service stands that answers for an offer of a slot; nil
@@ -39,7 +38,8 @@ func (p *planner) upstream(s *subject, o *offer.Offer) *UpstreamStatus {
 		return nil
 	}
 	seen := p.World.Seen[id]
-	return &UpstreamStatus{Namespace: id.Namespace, Name: id.Name, Ready: seen.Presence, Why: seen.Why, Since: seen.Since}
+	service, _ := id.Service()
+	return &UpstreamStatus{Namespace: id.Namespace, Name: service, Ready: seen.Presence, Why: seen.Why, Since: seen.Since}
 }
 
 // healthy reports whether the controller found the upstream of a live offer well.

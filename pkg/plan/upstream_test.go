@@ -27,7 +27,7 @@ func newBacked(t *testing.T) *served {
 
 // behind says what is seen behind the Service.
 func (s *served) behind(seen resource.Sighting) {
-	s.upstream = map[resource.ID]resource.Sighting{{Kind: resource.Upstream, Namespace: "apps", Name: "weather"}: seen}
+	s.upstream = map[resource.ID]resource.Sighting{resource.UpstreamID("apps", "weather", 80): seen}
 }
 
 const nothing = "Service apps/weather has no ready endpoint"
@@ -189,8 +189,8 @@ func TestUpstreamOf(t *testing.T) {
 		offer offer.Offer
 		want  string // "": a gateway answers
 	}{
-		"a Service":           {httpOffer("weather", "1"), "Upstream/apps/weather"},
-		"of another place":    {elsewhere, "Upstream/else/api"},
+		"a Service":           {httpOffer("weather", "1"), "Upstream/apps/weather:80"},
+		"of another place":    {elsewhere, "Upstream/else/api:80"},
 		"a demo's own":        {demo, "Upstream/demo/hello"},
 		"an agent's":          {agentOffer(), "Upstream/agent-quant/hermes"},
 		"a demo of an agent":  {quant, "Upstream/agent-quant/hermes"},

@@ -6,6 +6,8 @@ package resource
 import (
 	"cmp"
 	"errors"
+	"strconv"
+	"strings"
 
 	"github.com/obolctl/obolctl/pkg/offer"
 )
@@ -42,9 +44,25 @@ const (
 )
 
 // Upstream is the kind of what is never made, and only looked at: a Service of
-// the cluster, by its namespace and name, as what answers for an offer. It is
-// Present while one of its endpoints is ready.
+// the cluster as what answers for an offer. It is Present while one of its
+// endpoints is ready.
 const Upstream = "Upstream"
+
+// UpstreamID names a Service of the cluster at one of its ports; 0: at any.
+func UpstreamID(namespace, service string, port int) ID {
+	id := ID{Kind: Upstream, Namespace: namespace, Name: service}
+	if port != 0 {
+		id.Name += ":" + strconv.Itoa(port)
+	}
+	return id
+}
+
+// Service gives the Service of an upstream, and its port; 0: any.
+func (id ID) Service() (service string, port int) {
+	service, number, _ := strings.Cut(id.Name, ":")
+	port, _ = strconv.Atoi(number) // none is 0
+	return service, port
+}
 
 // Our marks on objects. SiteLabel is a label; the others are annotations.
 const (
