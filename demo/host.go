@@ -32,8 +32,8 @@ func serveModels(ctx context.Context, out io.Writer) error {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		fmt.Fprintf(w, `{"object":"chat.completion","model":%q,"choices":[{"index":0,"finish_reason":"stop",`+
-			`"message":{"role":"assistant","content":"Hello from behind the gateway."}}]}`, request.Model)
+		fmt.Fprintf(w, `{"object":"chat.completion","model":%q,"choices":[{"index":0,`+"\n"+
+			`"finish_reason":"stop","message":{"role":"assistant",`+"\n"+`"content":"Hello from behind the gateway."}}]}`, request.Model)
 	})
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
@@ -95,7 +95,7 @@ func chat(address string) act {
 		}
 		const question = `{"model":"qwen3.5:35b","messages":[{"role":"user","content":"Hello?"}]}`
 		url := "http://" + g.Listen[0] + "/v1/chat/completions"
-		s.prompt(fmt.Sprintf("curl -d '%s' %s", question, url))
+		s.prompt(fmt.Sprintf("curl %s \\\n    -d '%s'", url, question))
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(question))

@@ -1,6 +1,7 @@
 // Command demo shows what obolctl is for: offers on a real API server, things
 // that go wrong, and what comes back by itself. It types what a person would
-// type, checks what must hold after each step, and leaves nothing running.
+// type, checks what must hold after each step, and leaves nothing running, unless
+// KEEP is set in the environment.
 package main
 
 import (
@@ -42,20 +43,22 @@ func run(ctx context.Context, keep bool) error {
 	if err != nil {
 		return fmt.Errorf("run it in the root of the repository, by \"make demo\": %w", err)
 	}
-	dir, err := os.MkdirTemp("", "obolctl-demo-")
+	dir, err := os.MkdirTemp("", "obol-demo-")
 	if err != nil {
 		return err
 	}
-	s := newStage(dir, bin, os.Stdout)
+	s := newStage(dir, bin, &folding{out: os.Stdout})
 	if err := os.WriteFile(s.path("offers.hcl"), offers, 0o600); err != nil {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
+	s.tell(opening)
 	if err := s.play(ctx, story); err != nil {
 		_, clearing := s.clearAway(context.WithoutCancel(ctx))
 		return errors.Join(err, clearing)
 	}
 	if keep {
 		s.tellHowToGoOn()
+		s.summarize("The storefront, for a browser: " + s.edge)
 		return nil
 	}
 	err = s.play(ctx, ending)
@@ -66,6 +69,6 @@ func run(ctx context.Context, keep bool) error {
 	if len(killed) > 0 {
 		return fmt.Errorf("these were left running, and had to be killed: %q", killed)
 	}
-	s.title("All of it held. Nothing is left running")
+	s.summarize("Nothing is left running. The storefront was " + s.edge + ", and with\nKEEP=1 make demo it stays.")
 	return nil
 }

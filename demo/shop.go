@@ -75,7 +75,7 @@ func storefront(names ...string) act {
 				return fmt.Errorf("the storefront does not show %s", name)
 			}
 		}
-		s.held("the storefront shows it to people: " + s.edge + " (KEEP=1 make demo leaves it running)")
+		s.held("the storefront shows them to people")
 		return nil
 	}
 }
@@ -135,8 +135,8 @@ func buyAtEdge(name string) act {
 
 func (s *stage) pay(ctx context.Context, url string) error {
 	const question = `{"model":"notes"}`
-	line := fmt.Sprintf("obol-sandbox buy %s --dir cluster -d '%s'", url, question)
-	said, err := s.run(ctx, line, 0, "obol-sandbox", "buy", url, "--dir", "cluster", "-d", question)
+	line := fmt.Sprintf("obol-sandbox buy --dir cluster -d '%s' \\\n    %s", question, url)
+	said, err := s.run(ctx, line, 0, "obol-sandbox", "buy", "--dir", "cluster", "-d", question, url)
 	if err == nil && !strings.Contains(said, "behind the gateway") {
 		err = fmt.Errorf("%q paid and got no answer", line)
 	}

@@ -43,6 +43,7 @@ func newStage(dir, bin string, out io.Writer) *stage {
 
 func (s *stage) path(name string) string { return filepath.Join(s.dir, filepath.FromSlash(name)) }
 
+func (s *stage) tell(text string)    { fmt.Fprintln(s.out, text) }
 func (s *stage) title(text string)   { fmt.Fprintf(s.out, "\n# %s\n", text) }
 func (s *stage) prompt(typed string) { fmt.Fprintf(s.out, "\n$ %s\n", typed) }
 func (s *stage) say(what string)     { fmt.Fprintf(s.out, "\n  (%s)\n", what) }
@@ -188,17 +189,21 @@ func (s *stage) clearAway(ctx context.Context) (killed []string, err error) {
 	return killed, errors.Join(append(errs, err, os.RemoveAll(s.dir))...)
 }
 
+// summarize says what happened, and last where it could be seen.
+func (s *stage) summarize(where string) {
+	s.title("All of it held: what happened")
+	s.tell("\n" + closing + "\n\n" + where)
+}
+
 func (s *stage) tellHowToGoOn() {
 	fmt.Fprintf(s.out, `
-# It is all still running. The storefront, for a browser:
-
-%s
+# It is all still running
 
 To go on, type
 
 cd %s
 export PATH=%s:$PATH
-`, s.edge, s.dir, s.bin)
+`, s.dir, s.bin)
 	for _, v := range s.env[2:] {
 		fmt.Fprintf(s.out, "export %s\n", v)
 	}

@@ -16,6 +16,22 @@ type scene struct {
 
 type act func(context.Context, *stage) error
 
+// opening and closing stand before and after the story, in lines of 80
+// characters at most.
+const (
+	opening = `obolctl keeps a host's offers for sale: from a file that declares them it runs
+the gateways and writes the objects that an Obol Stack needs to sell them, and
+after a crash, a reboot or a lost cluster it brings back what should sell, and
+nothing else.`
+
+	closing = `Five offers were declared in a file and sold. A gateway was killed, a Service
+and an offer were deleted by another tool, the machine was rebooted, and the
+cluster was lost with all that was in it. Each time one command brought back
+what was for sale: never what had been drained or deleted, and what only a
+person may decide waited for one. Buyers who know nothing but a URL could pay
+again, and got their answers.`
+)
+
 var story = []scene{
 	{"A host with a model server, and a cluster with an agent that has a wallet", []act{
 		startModelServer,
@@ -38,7 +54,7 @@ var story = []scene{
 		typed("obolctl status", 0),
 		chat("inference.qwen"),
 	}},
-	{"Three accidents: a gateway is killed; another tool deletes a Service, and an offer", []act{
+	{"Accidents: a gateway is killed; others delete a Service, and an offer", []act{
 		killGateway("inference.qwen"),
 		deleteLive(services, "default", "search"),
 		deleteLive(serviceOffers, "demo", "hello"),
@@ -49,7 +65,7 @@ var story = []scene{
 			"inference.qwen": "crashed", "http.search": "object_missing", "demo.hello": "deleted_live",
 		}),
 	}},
-	{"Bring back what is lost. That an offer is gone may have been meant: a person decides", []act{
+	{"Bring back what is lost. The offer may be gone on purpose: a person decides", []act{
 		typed("obolctl converge", 2),
 		chat("inference.qwen"),
 		present(services, "default", "search"),
@@ -65,46 +81,55 @@ var story = []scene{
 		listed("hello", "quant", "qwen", "search"),
 	}},
 	{"Stop selling one, and remove another for good", []act{
-		typed("obolctl drain inference.qwen --now --reason maintenance", 0),
-		typed("obolctl delete http.search --reason replaced --auto-approve", 0),
-		absent(serviceOffers, "default", "search"),
-		listed("hello", "quant"),
+		typed("obolctl drain agent.quant --now --reason maintenance", 0),
+		typed("obolctl delete demo.hello --reason replaced --auto-approve", 0),
+		absent(serviceOffers, "demo", "hello"),
+		listed("qwen", "search"),
 		typed("obolctl status", 0),
+	}},
+	{"The machine is rebooted. The cluster comes back, and no gateway does", []act{
+		reboot,
+		listed(), // nobody can buy anything
+		typed("obolctl converge", 0),
+		listed("qwen", "search"),
+		chat("inference.qwen"),
+		drained("agent-quant", "quant"),
+		absent(serviceOffers, "demo", "hello"),
+	}},
+	{"The maintenance is over: sell again what was drained", []act{
+		typed("obolctl undrain agent.quant", 0),
+		typed("obolctl status agent.quant", 0),
+		listed("quant", "qwen", "search"),
 	}},
 	{"The cluster is lost with all that was in it, the agent's key too", []act{
 		typed("obol-sandbox wipe --dir cluster", 0),
 		absent(serviceOffers, "llm", "qwen"),
 		listed(),
 		typed("obolctl converge", 2),
-		drained("llm", "qwen"),
-		absent(serviceOffers, "default", "search"),
-		present(serviceOffers, "demo", "hello"),
+		present(serviceOffers, "llm", "qwen"),
+		absent(serviceOffers, "demo", "hello"),
 		absent(serviceOffers, "agent-quant", "quant"), // nobody is to pay a wallet whose key is lost
 		decisions("agent.quant"),
-		listed("hello"),
+		listed("qwen", "search"),
 	}},
 	{"The agent's key is restored from its backup", []act{
 		bringAgent,
 		typed("obolctl converge", 0),
 		present(serviceOffers, "agent-quant", "quant"),
+		listed("quant", "qwen", "search"),
 		typed("obolctl status", 0),
-	}},
-	{"The maintenance is over: sell again what was drained", []act{
-		typed("obolctl undrain inference.qwen", 0),
-		typed("obolctl status inference.qwen", 0),
-		listed("hello", "quant", "qwen"),
 	}},
 	{"Done means done: applying again writes nothing", []act{
 		typed("obolctl apply --auto-approve", 0),
 		writesNothing,
 	}},
-	{"And what it is all for: buyers, who know nothing but a URL, pay and get an answer", []act{
+	{"What it is all for: buyers know nothing but a URL, pay and are answered", []act{
 		typed("obolctl probe", 0),
 		buyAtEdge("qwen"),
 		buy("http.notes"),
 		typed("obolctl sales", 0),
 		sold("http.notes", "0.01"),
-		storefront("qwen", "quant", "hello"),
+		storefront("qwen", "quant", "search"),
 	}},
 }
 
@@ -186,6 +211,29 @@ func killGateway(address string) act {
 		}
 		return syscall.Kill(g.PID, syscall.SIGKILL)
 	}
+}
+
+// reboot stops all that a reboot stops, and starts what starts by itself.
+func reboot(ctx context.Context, s *stage) error {
+	st, err := s.status(ctx)
+	if err != nil {
+		return err
+	}
+	if err := typed("obol-sandbox down --dir cluster", 0)(ctx, s); err != nil {
+		return err
+	}
+	line := "kill -9"
+	for _, o := range st.Offers {
+		if o.Gateway == nil || o.Gateway.PID <= 1 {
+			continue
+		}
+		line += fmt.Sprintf(" %d", o.Gateway.PID)
+		if err := syscall.Kill(o.Gateway.PID, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("cannot kill the gateway of %s: %w", o.Address, err)
+		}
+	}
+	s.prompt(line)
+	return typed("obol-sandbox up --dir cluster --detach", 0)(ctx, s)
 }
 
 // writesNothing applies once more, and reads the proof.
