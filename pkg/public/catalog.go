@@ -108,11 +108,11 @@ func (c *Client) Catalog(ctx context.Context, base string) (Catalog, Answer) {
 }
 
 func catalogInquiry(base string, compare comparison) Inquiry {
-	return Inquiry{url: under(base, catalogPath), expects: ExpectCatalog, compare: compare, most: mostDocument}
+	return Inquiry{url: urlOf(base, catalogPath), expects: ExpectCatalog, compare: compare, most: mostDocument}
 }
 
-// under gives the URL of a path of the cluster at base.
-func under(base, path string) string { return strings.TrimRight(base, "/") + path }
+// urlOf gives the URL of a path of the cluster at base.
+func urlOf(base, path string) string { return strings.TrimRight(base, "/") + path }
 
 // Differences tells where a catalog does not have an offer as it should: what
 // is declared before, what is listed after.

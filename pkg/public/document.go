@@ -24,7 +24,7 @@ const (
 // one of the offers wants to be in it.
 func Documents(base string, offers []Sold) []Inquiry {
 	document := func(path string, compare func(string, []byte, []Sold) ([]resource.Difference, error)) Inquiry {
-		return Inquiry{url: under(base, path), expects: ExpectList, most: mostDocument,
+		return Inquiry{url: urlOf(base, path), expects: ExpectDocument, most: mostDocument,
 			compare: func(body []byte) ([]resource.Difference, error) { return compare(base, body, offers) }}
 	}
 	out := []Inquiry{
@@ -73,7 +73,7 @@ func (s Sold) presence(path string, there bool) []resource.Difference {
 
 // urls are those that an offer may be listed by: below that of the cluster, and
 // its own.
-func (s Sold) urls(base string) []string { return []string{under(base, s.Offer.Path), s.URL} }
+func (s Sold) urls(base string) []string { return []string{urlOf(base, s.Offer.Path), s.URL} }
 
 // owner gives the index of the offer that a path or URL is of: the one at the
 // nearest above it, where at says at which an offer is; -1 when none is.

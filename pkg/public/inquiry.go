@@ -76,7 +76,7 @@ func Of(o offer.Offer, base string, stopped bool) (out []Inquiry, notes []string
 	}
 	switch {
 	case list != nil && !stopped:
-		out = append(out, Inquiry{url: base + ListPath, expects: ExpectList, compare: listing(list)})
+		out = append(out, Inquiry{url: base + ListPath, expects: ExpectDocument, compare: listing(list)})
 	case out == nil && notes == nil:
 		notes = append(notes, "nothing to ask: no route of it is paid")
 	}

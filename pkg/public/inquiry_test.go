@@ -292,12 +292,12 @@ func TestAsk(t *testing.T) {
 		"does not sell":         {status(503, ""), ExpectNoSale, Match, 503, "", ""},
 		"still sells":           {challenge(good.Header, good.Body), ExpectNoSale, Mismatch, 402, "", ""},
 		"still gives away":      {status(200, ""), ExpectNoSale, Mismatch, 200, "", ""},
-		"no list":               {status(404, ""), ExpectList, Mismatch, 404, "", ""},
-		"no list now":           {status(500, ""), ExpectList, Unknown, 500, "", ""},
-		"a list of something":   {status(200, "[]"), ExpectList, Mismatch, 200, "no buyer can read it", ""},
-		"a list without terms":  {status(200, `{"resources":[{"resource":"https://notes.example.org/"}]}`), ExpectList, Mismatch, 200, `"accepts"`, ""},
-		"an empty list":         {status(200, `{"resources":[]}`), ExpectList, Mismatch, 200, "", " https://notes.example.org/"},
-		"a list without an end": {status(200, strings.Repeat(" ", mostBody+1)), ExpectList, Unknown, 200, "longer than 64 KB", ""},
+		"no list":               {status(404, ""), ExpectDocument, Mismatch, 404, "", ""},
+		"no list now":           {status(500, ""), ExpectDocument, Unknown, 500, "", ""},
+		"a list of something":   {status(200, "[]"), ExpectDocument, Mismatch, 200, "no buyer can read it", ""},
+		"a list without terms":  {status(200, `{"resources":[{"resource":"https://notes.example.org/"}]}`), ExpectDocument, Mismatch, 200, `"accepts"`, ""},
+		"an empty list":         {status(200, `{"resources":[]}`), ExpectDocument, Mismatch, 200, "", " https://notes.example.org/"},
+		"a list without an end": {status(200, strings.Repeat(" ", mostBody+1)), ExpectDocument, Unknown, 200, "longer than 64 KB", ""},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -307,7 +307,7 @@ func TestAsk(t *testing.T) {
 			ways, _ := declaredWays(o, offer.Route{})
 			terms := x402.Terms{URL: "https://notes.example.org/", Accepts: ways}
 			q := Inquiry{url: server.URL, expects: tc.expects, sells: terms}
-			if tc.expects == ExpectList {
+			if tc.expects == ExpectDocument {
 				q.compare = listing([]x402.Terms{terms})
 			}
 			patience := limit

@@ -42,10 +42,10 @@ type Expectation string
 
 // The expectations.
 const (
-	Expect402     Expectation = "402"      // with the terms that were agreed
-	ExpectNoSale  Expectation = "no sale"  // neither a 402 nor what is for sale
-	ExpectList    Expectation = "document" // that lists what is sold
-	ExpectCatalog Expectation = "catalog"  // that lists the offers for sale, and none that is stopped
+	Expect402      Expectation = "402"      // with the terms that were agreed
+	ExpectNoSale   Expectation = "no sale"  // neither a 402 nor what is for sale
+	ExpectDocument Expectation = "document" // that lists what is sold
+	ExpectCatalog  Expectation = "catalog"  // that lists the offers for sale, and none that is stopped
 )
 
 // A Verdict says whether a URL answers as it has to. The zero Verdict is

@@ -187,7 +187,7 @@ func headline(u public.Answer, stood string) string {
 
 // lists reports whether the answer was to be a list of what is sold.
 func lists(u public.Answer) bool {
-	return u.Expects == public.ExpectList || u.Expects == public.ExpectCatalog
+	return u.Expects == public.ExpectDocument || u.Expects == public.ExpectCatalog
 }
 
 // tally writes the numbers last.

@@ -28,7 +28,7 @@ func answered(url string, v public.Verdict, status int, d ...resource.Difference
 
 // listing is an answer of the list of what is sold.
 func listing(u public.Answer) public.Answer {
-	u.URL, u.Expects = "https://notes.example.org/.well-known/x402", public.ExpectList
+	u.URL, u.Expects = "https://notes.example.org/.well-known/x402", public.ExpectDocument
 	return u
 }
 
@@ -66,13 +66,13 @@ func probes() map[string]view.Probe {
 	return map[string]view.Probe{
 		"well": {Site: "home", Accepted: accepted, Source: accepted.Set.Source, Offers: []view.ProbedOffer{
 			probed(qwen, post), probed(us, answered(base+"/", public.Match, 402), listing(answered("", public.Match, 200))), free},
-			Cluster: []public.Answer{cluster(catalog, public.ExpectCatalog, answered("", public.Match, 200)), cluster(sold, public.ExpectList, answered("", public.Match, 200))}},
+			Cluster: []public.Answer{cluster(catalog, public.ExpectCatalog, answered("", public.Match, 200)), cluster(sold, public.ExpectDocument, answered("", public.Match, 200))}},
 		"bad": {Site: "home", Accepted: accepted, Source: accepted.Set.Source, Offers: []view.ProbedOffer{
 			probed(qwen, post, answered(shop+"qwen/open", public.Mismatch, 200), answered(shop+"qwen/none", public.Mismatch, 404)), hidden, probed(us, gone, down, moved)},
 			Cluster: []public.Answer{
 				cluster(catalog, public.ExpectCatalog, answered("", public.Mismatch, 200, resource.Difference{Path: "llm/qwen", Before: "for sale"},
 					resource.Difference{Path: "default/weather-us drainEndsAt", After: "2026-11-26T12:00:00Z"})),
-				cluster(sold, public.ExpectList, answered("", public.Unknown, 502)), cluster("https://shop.example.org/openapi.json", public.ExpectList, answered("", public.Mismatch, 404))}},
+				cluster(sold, public.ExpectDocument, answered("", public.Unknown, 502)), cluster("https://shop.example.org/openapi.json", public.ExpectDocument, answered("", public.Mismatch, 404))}},
 		"file": {Site: "home", Source: plan.Source{Path: "offers.hcl"}, Offers: []view.ProbedOffer{
 			probed(us, answered(base+"/", public.Match, 402), answered(base+"/now", public.Mismatch, 402,
 				resource.Difference{Path: "accepts[0].amount", Before: "10000", After: "12000"},
@@ -145,7 +145,7 @@ func TestProbeLaws(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		u := public.Answer{Method: "GET", URL: "https://shop.example.org/" + rapid.StringMatching(`[a-z]{1,60}`).Draw(t, "path"),
-			Expects: rapid.SampledFrom([]public.Expectation{public.Expect402, public.ExpectNoSale, public.ExpectList, public.ExpectCatalog}).Draw(t, "expects"),
+			Expects: rapid.SampledFrom([]public.Expectation{public.Expect402, public.ExpectNoSale, public.ExpectDocument, public.ExpectCatalog}).Draw(t, "expects"),
 			Verdict: rapid.SampledFrom([]public.Verdict{public.Unknown, public.Match, public.Mismatch}).Draw(t, "verdict"),
 			Status:  rapid.SampledFrom([]int{0, 200, 204, 301, 402, 404, 503}).Draw(t, "status"), Why: anyText().Draw(t, "why")}
 		for range rapid.IntRange(0, 3).Draw(t, "differences") {
@@ -165,7 +165,7 @@ func TestProbeLaws(t *testing.T) {
 		if u.Verdict != public.Match && !strings.Contains(out, u.URL) {
 			t.Fatalf("%s is not mentioned in:\n%s", u.URL, out)
 		}
-		free := u.Verdict == public.Mismatch && u.Expects != public.ExpectList && u.Expects != public.ExpectCatalog && u.Status/100 == 2
+		free := u.Verdict == public.Mismatch && u.Expects != public.ExpectDocument && u.Expects != public.ExpectCatalog && u.Status/100 == 2
 		if strings.Contains(out, "SOLD FOR FREE") != free {
 			t.Fatalf("sold for free: %v, and it says:\n%s", free, out)
 		}
