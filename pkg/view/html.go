@@ -212,7 +212,7 @@ func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 	st := s.standing(o)
 	out := htmlOffer{
 		Name: name(o.Address, o.Key), State: st.symbol + " " + st.word, Class: st.tone.class(), Ready: ready(o), Gateway: s.running(o),
-		Price: shortPrice(o.Offer), Open: st.tone == bad, More: "from its gateway to its buyers", Told: htmlFacts(s.facts(o)),
+		Price: shortPrice(o.Offer), Open: st.tone == bad, More: "from its gateway to its buyers", Told: s.htmlFacts(s.facts(o)),
 	}
 	if o.Tombstone != nil {
 		out.More = "who deleted it, and why"
@@ -228,10 +228,10 @@ func (s Style) htmlOffer(o plan.OfferStatus, r plan.Report) htmlOffer {
 	return out
 }
 
-func htmlFacts(facts []fact) []htmlLine {
+func (s Style) htmlFacts(facts []fact) []htmlLine {
 	var out []htmlLine
 	for _, f := range facts {
-		line := htmlLine{Next: f.next}
+		line := htmlLine{Next: AtSite(f.next, s.Site)}
 		for _, w := range f.words {
 			line.Text += w.text
 		}

@@ -99,6 +99,23 @@ func TestHTMLIsHarmless(t *testing.T) {
 	}
 }
 
+// TestHTMLReasonIsNoCommand: a reason that reads like a command to type, at
+// whatever length, is none.
+func TestHTMLReasonIsNoCommand(t *testing.T) {
+	t.Parallel()
+	o := sells(inference("qwen", 31))
+	o.Drain = &offer.Drain{By: "ana", Reason: strings.Repeat("x ", 3000) + strings.Repeat("next: ", 900), At: now}
+	r := reports()["well"]
+	r.Offers = []plan.OfferStatus{o}
+	var b bytes.Buffer
+	if err := view.HTML(&b, r, nil, nil, view.Style{Now: now, Site: "shop"}); err != nil {
+		t.Fatal(err)
+	}
+	if out := b.String(); strings.Contains(out, `<code class="next">next:`) || !strings.Contains(out, `<code class="next">obolctl undrain inference.qwen --site shop</code>`) {
+		t.Error("a reason became a command, or the command is missing")
+	}
+}
+
 // parsed reads a page as strictly as XML is read: every element is closed, every
 // attribute has a value. It gives the text, and how many elements of each name
 // there are.

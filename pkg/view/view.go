@@ -64,7 +64,6 @@ type span struct {
 // text is a span in the usual tone.
 func text(s string) span { return span{text: s} }
 
-// command is a span that a person will copy, so that it stays on one line.
 // AtSite gives a command of ours to type with the site that it is for. Without
 // one, and where it names one, it stays as it is.
 func AtSite(command, site string) string {
@@ -74,6 +73,7 @@ func AtSite(command, site string) string {
 	return command + " --site " + site
 }
 
+// command is a span that a person will copy, so that it stays on one line.
 func command(s string) span { return span{text: s, tone: bold, solid: true} }
 
 // A page gathers text and writes it at once.
