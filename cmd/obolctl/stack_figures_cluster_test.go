@@ -65,7 +65,7 @@ func TestStackManyGateways(t *testing.T) {
 	killGateways(t, s.dir)
 	s.cluster.Down(t)
 	s.cluster.Up(t)
-	contains(t, s.must(0, "converge", "--wait", "3m").stdout, "Selling 50 offers")
+	contains(t, s.must(0, "converge").stdout, "Selling 50 offers")
 	same(t, "listed", s.names(), names...)
 	s.buys()
 	s.paysModel("m48")
