@@ -22,6 +22,7 @@ type request struct {
 	consent     plan.Consent
 	agreement   plan.Agreement
 	file        *plan.File // a saved plan: not asked about again
+	note        string     // for the history
 	parallelism int
 	wait        time.Duration // until what should sell is sellable; 0: not at all
 }
@@ -87,7 +88,7 @@ func (w *workspace) applyLocked(ctx context.Context, tx *state.Tx, r request, ag
 	run.start()
 	run.parallelism = r.parallelism
 	set, marks := plan.Agreed(in, pl, r.agreement)
-	run.accord = &accord{set, marks, r.agreement.By}
+	run.accord = &accord{set, marks, r.agreement.By, r.note}
 	failed, err = run.carryOut(ctx)
 	return run, failed, err
 }

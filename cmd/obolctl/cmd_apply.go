@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -74,10 +77,14 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 			return nil, err
 		}
 		old, err := w.site.Accepted(c.Int("accepted"))
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, w.notKept(c.Int("accepted"))
+		}
 		if err != nil {
 			return nil, err
 		}
 		w.want = &old.Set
+		r.note = fmt.Sprintf("back to set %d", old.Number)
 		r.policy.Targets, err = w.targets(c.StringSlice("target"))
 		return w, err
 	}
@@ -90,6 +97,18 @@ func openApply(c *cli.Context, p process, r *request) (*workspace, error) {
 	}
 	r.policy.Targets, err = w.targets(c.StringSlice("target"))
 	return w, err
+}
+
+// notKept says which accepted sets are kept, where another was asked for.
+func (w *workspace) notKept(number int) error {
+	sets, err := w.site.List()
+	switch {
+	case err != nil:
+		return err
+	case len(sets) == 0:
+		return fmt.Errorf("nothing accepted here: there is no set %d to go back to", number)
+	}
+	return fmt.Errorf("accepted set %d is not kept; those that are: %d to %d", number, sets[0].Number, sets[len(sets)-1].Number)
 }
 
 // given is the first of the flags that was given; "" when none was.

@@ -16,8 +16,8 @@ import (
 
 func historyCommand(p process) *cli.Command {
 	return &cli.Command{
-		Name: "history", Usage: "accepted sets, restores, drains, crashes and decisions", ArgsUsage: "[ADDRESS]",
-		Description: "Accepted sets are numbered: \"obolctl apply --accepted N\" plans back to one.\n\nExamples:\n   obolctl history\n   obolctl history inference.qwen --since 24h\n\nExit codes: 0; 1 the state cannot be read.",
+		Name: "history", Usage: "accepted sets, restores, drains, deletes, crashes and decisions", ArgsUsage: "[ADDRESS]",
+		Description: "Accepted sets are numbered, and the last ten are kept: \"obolctl apply --accepted N\" plans back to one.\n\nExamples:\n   obolctl history\n   obolctl history inference.qwen --since 24h\n\nExit codes: 0; 1 the state cannot be read.",
 		Flags:       []cli.Flag{&cli.DurationFlag{Name: "since", Usage: "only the last `DURATION`"}},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {

@@ -220,6 +220,16 @@ func (w *workspace) addressOf(k offer.Key) string {
 	return k.String()
 }
 
+// named gives the address of an offer; zero when none is known.
+func (w *workspace) named(k offer.Key) offer.Address {
+	for _, o := range w.known() {
+		if o.key.SameName(k) && o.address.Label != "" {
+			return o.address
+		}
+	}
+	return offer.Address{}
+}
+
 // addressAt names the offer that a resource belongs to.
 func (w *workspace) addressAt(id resource.ID) string {
 	for _, o := range w.known() {

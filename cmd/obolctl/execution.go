@@ -68,17 +68,25 @@ func (r *execution) accept() error {
 	}
 	r.at("marked")
 	r.marks = r.accord.marks
+	if set := r.accord.set; r.in.Memory.Accepted == nil && r.in.Policy.Targets != nil && len(set.Offers)+len(set.Tombstones) == 0 {
+		return r.record() // none of what was meant came about, and the rest of the file was not meant
+	}
 	n, err := r.tx.Accept(plan.Accepted{By: r.accord.by, At: r.in.Now.UTC(), Set: r.accord.set})
 	if err != nil {
 		return err
 	}
 	r.at("accepted")
 	if r.in.Memory.Accepted == nil || n != r.in.Memory.Accepted.Number {
-		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: r.accord.by}); err != nil {
+		if err := r.tx.Note(state.Event{At: r.in.Now.UTC(), Kind: state.EventAccepted, Number: n, By: r.accord.by, Text: r.accord.text}); err != nil {
 			return err
 		}
 	}
 	r.at("noted")
+	return r.record()
+}
+
+// record remembers whose the site is, and in which cluster, once a person agreed.
+func (r *execution) record() error {
 	facts := state.Facts{Holder: r.w.holder}
 	if r.w.kube != nil && (r.in.World.Cluster.UID != "" || r.in.Memory.ClusterUID == "") && !r.otherCluster() {
 		facts.Cluster = state.Cluster{UID: r.in.World.Cluster.UID, Kubeconfig: r.w.kubeconfig, Context: r.w.context, Serial: r.in.Memory.Serial}
@@ -92,6 +100,7 @@ type accord struct {
 	set   plan.Set
 	marks offer.Marks
 	by    string
+	text  string // for the history: what more there is to say
 }
 
 // A covenant is a journal in which the beginning of a run is what was agreed
@@ -246,11 +255,20 @@ func (r *execution) note() error {
 			e.Kind = state.EventDecision
 		case !done[c.Steps[0].ID]:
 			continue
+		case c.Action == plan.Delete:
+			e.Kind = state.EventDeleted
+			if t, dead := r.marks.Tombstone(c.Key); dead && c.Cause == plan.Removed {
+				e.Text = t.Reason
+			}
+		case c.Action == plan.Undelete:
+			e.Kind = state.EventUndeleted
 		case c.Action == plan.Drain:
 			d, _ := r.marks.Drain(c.Key)
 			e.Kind, e.Text = state.EventDrained, d.Reason
 		case c.Action == plan.Undrain:
 			e.Kind, e.Text = state.EventUndrained, ""
+		case c.Decision():
+			e.Kind, e.Text = state.EventSettled, string(c.Action)+": "+c.Why
 		case c.Cause == plan.Crashed && c.Action == plan.Start:
 			e.Kind = state.EventCrashed
 		case c.Class == plan.Restore:
@@ -260,10 +278,24 @@ func (r *execution) note() error {
 		}
 		events = append(events, e)
 	}
-	if len(events) == 0 {
+	if events = append(events, r.adopted()...); len(events) == 0 {
 		return nil
 	}
 	return r.tx.Note(events...)
+}
+
+// adopted gives the money decisions that ended since what was live was accepted.
+func (r *execution) adopted() []state.Event {
+	var events []state.Event
+	for _, m := range r.in.Memory.Marks.Money {
+		open := slices.ContainsFunc(r.marks.Money, func(o offer.MoneyDecision) bool { return o.Key == m.Key && o.Path == m.Path })
+		undone := slices.ContainsFunc(r.plan.Changes, func(c plan.Change) bool { return c.Key.SameName(m.Key) })
+		if !open && !undone {
+			events = append(events, state.Event{At: time.Now().UTC(), Kind: state.EventSettled, Offer: m.Key, Address: r.w.named(m.Key), By: r.by(),
+				Text: fmt.Sprintf("accepted as %s made it: %s is %s and was %s", m.Writer, m.Path, m.Live, m.Accepted)})
+		}
+	}
+	return events
 }
 
 // by is who the history says did it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -40,8 +41,20 @@ func (w *workspace) forget(ctx context.Context, tx *state.Tx, keys []offer.Key) 
 	if err := tx.SetMarks(marks); err != nil {
 		return errors.Join(errs, err)
 	}
-	_, err = tx.Accept(plan.Accepted{By: w.user(), At: time.Now().UTC(), Set: set})
-	return errors.Join(errs, err, w.answer("", map[string]any{"forgotten": w.addressesOf(forgotten)}))
+	now, names := time.Now().UTC(), w.addressesOf(forgotten)
+	var events []state.Event
+	for _, o := range old.Offers {
+		if forgotten[o.Key()] {
+			events = append(events, state.Event{At: now, Kind: state.EventForgotten, Offer: o.Key(), Address: o.Address, By: w.user()})
+		}
+	}
+	_, err = tx.Accept(plan.Accepted{By: w.user(), At: now, Set: set})
+	errs = errors.Join(errs, err, tx.Note(events...))
+	said := ""
+	if len(names) > 0 {
+		said = fmt.Sprintf("Forgotten: %s. What sells goes on; to take it on again: obolctl apply.\n", strings.Join(names, ", "))
+	}
+	return errors.Join(errs, w.answer(said, map[string]any{"forgotten": names}))
 }
 
 // addressesOf names offers as people type them, sorted.

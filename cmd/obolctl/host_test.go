@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -574,6 +576,45 @@ func TestSeveralSites(t *testing.T) {
 		t.Errorf("it names the site, and there is no other: %s", r)
 	}
 	o.must(0, "converge")
+}
+
+// TestHistoryTellsOfDeletes goes through the ways in which an offer goes and comes
+// back; a run that brought nothing about accepts nothing.
+func TestHistoryTellsOfDeletes(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	ports := unusedPorts(t, 2)
+	o.alone(upstream(), ports...)
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "delete", "http.a1", "--auto-approve", "--approve-deletes", "1", "--reason", "no more")
+	o.must(0, "undelete", "http.a1", "--auto-approve", "--approve", "revive")
+	o.alone(upstream(), ports[0])
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "apply", "--accepted", "1", "--auto-approve", "--approve", "revive")
+	if r := o.must(0, "forget", "http.a1"); !strings.Contains(r.stdout, "Forgotten: http.a1.") {
+		t.Errorf("it says nothing: %s", r)
+	}
+	var h struct {
+		Entries []struct{ Event, Address, Text string }
+	}
+	if err := json.Unmarshal([]byte(o.must(0, "history", "--json").stdout), &h); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range h.Entries {
+		got = append(got, strings.TrimSpace(e.Event+" "+e.Address+" "+e.Text))
+	}
+	want := []string{
+		"accepted", "accepted", "deleted http.a1 no more", "accepted", "undeleted http.a1 it was deleted (no more), and is declared again",
+		"accepted", "deleted http.a1 removed from offers.hcl", "accepted  back to set 1",
+		"undeleted http.a1 it was deleted (removed from offers.hcl), and is declared again", "forgotten http.a1",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("history (-want +got):\n%s", diff)
+	}
+	if r := o.must(1, "apply", "--accepted", "99", "--auto-approve"); !strings.Contains(r.stderr, "accepted set 99 is not kept; those that are: 1 to 6") {
+		t.Errorf("it does not say which sets are kept: %s", r)
+	}
 }
 
 // TestRule02_DrainAllNow stops what still sells under a drain, too; with more

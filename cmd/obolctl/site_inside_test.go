@@ -25,13 +25,14 @@ func TestLivingSites(t *testing.T) {
 		"half destroyed":           {&plan.Set{}, state.Facts{Made: map[resource.ID]string{id: "u"}}, true},
 		"with an offer that waits": {&plan.Set{Waiting: []plan.Waiting{{Key: one.Offers[0].Key()}}}, state.Facts{}, true},
 		"selling":                  {&one, state.Facts{}, true},
+		"applied without offers":   {&plan.Set{}, state.Facts{}, true},
 		"never applied":            {nil, state.Facts{}, true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			keep := func(site string, set *plan.Set, facts state.Facts) {
+			keep := func(site string, set *plan.Set, facts state.Facts, marks offer.Marks) {
 				s, err := state.Open(dir, site)
 				if err != nil {
 					t.Fatal(err)
@@ -43,6 +44,9 @@ func TestLivingSites(t *testing.T) {
 				if set != nil {
 					_, err = tx.Accept(plan.Accepted{Set: *set})
 				}
+				if err == nil {
+					err = tx.SetMarks(marks)
+				}
 				facts.Holder = "aaaaaaaaaaaa"
 				for _, err := range []error{err, tx.Record(facts), tx.Close()} {
 					if err != nil {
@@ -50,11 +54,15 @@ func TestLivingSites(t *testing.T) {
 					}
 				}
 			}
-			keep("two", tc.set, tc.facts)
+			marks := offer.Marks{Tombstones: []offer.Tombstone{{Key: one.Offers[0].Key()}}}
+			if name == "applied without offers" {
+				marks = offer.Marks{}
+			}
+			keep("two", tc.set, tc.facts, marks)
 			if sites, err := livingSites(dir); err != nil || len(sites) != 1 {
 				t.Errorf("alone: %q %v", sites, err)
 			}
-			keep("home", &one, state.Facts{})
+			keep("home", &one, state.Facts{}, offer.Marks{})
 			if sites, err := livingSites(dir); err != nil || (len(sites) == 2) != tc.counts {
 				t.Errorf("beside another: %q %v", sites, err)
 			}

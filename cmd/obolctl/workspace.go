@@ -86,10 +86,10 @@ func livingSites(dir string) ([]string, error) {
 	return living, nil
 }
 
-// destroyed reports whether all that a site once had is gone.
+// destroyed reports whether all that a site once had is gone but for tombstones.
 func destroyed(m plan.Memory) bool {
 	made := slices.ContainsFunc(slices.Collect(maps.Keys(m.Made)), func(id resource.ID) bool { return id.Kind != resource.Namespace })
-	return m.Accepted != nil && len(m.Accepted.Set.Offers)+len(m.Accepted.Set.Waiting)+len(m.Unfinished) == 0 && !made
+	return m.Accepted != nil && m.Marks.Tombstones != nil && len(m.Accepted.Set.Offers)+len(m.Accepted.Set.Waiting)+len(m.Unfinished) == 0 && !made
 }
 
 // declaredSite is the site that the offers file names, if there is one that

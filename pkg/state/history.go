@@ -29,8 +29,12 @@ const (
 	EventRestored  EventKind = "restored"
 	EventDrained   EventKind = "drained"
 	EventUndrained EventKind = "undrained"
+	EventDeleted   EventKind = "deleted"
+	EventUndeleted EventKind = "undeleted"
+	EventForgotten EventKind = "forgotten"
 	EventCrashed   EventKind = "crashed"
-	EventDecision  EventKind = "decision"
+	EventDecision  EventKind = "decision" // waits for a person
+	EventSettled   EventKind = "settled"  // a decision, by a person
 	EventAnswered  EventKind = "answered" // the API server, which a run had waited for; of the whole site
 )
 

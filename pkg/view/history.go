@@ -12,7 +12,7 @@ import (
 // An Entry is one line of a site's history.
 type Entry struct {
 	Time    time.Time `json:"time"`
-	Event   string    `json:"event"`             // accepted, restored, drained, undrained, deleted, undeleted, crashed, decision, answered
+	Event   string    `json:"event"`             // accepted, restored, drained, undrained, deleted, undeleted, forgotten, crashed, decision, settled, answered
 	Number  int       `json:"number,omitempty"`  // of the accepted set; 0 for other events
 	Address string    `json:"address,omitempty"` // "" when it is about the whole site
 	By      string    `json:"by,omitempty"`
@@ -60,7 +60,7 @@ func eventTone(event string) tone {
 		return bad
 	case "decision":
 		return care
-	case "accepted", "restored", "undrained", "undeleted":
+	case "accepted", "restored", "undrained", "undeleted", "settled":
 		return good
 	}
 	return plain
