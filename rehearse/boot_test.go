@@ -25,15 +25,14 @@ func TestReboot(t *testing.T) {
 		answered := s.answer(s.names...)
 		s.booted()
 		took := answered.Sub(s.managerStart())
-		t.Logf("%s: ten gateways answer %v after the user manager's start", how, took.Round(time.Millisecond))
+		t.Logf("%s: ten gateways answer %v after the user manager's start", how, rounded(took))
 		time.Sleep(*late)
 		up := s.background(s.cluster.up)
 		apiUp := s.cluster.answers()
 		<-up
 		stackUp := time.Now()
 		s.sells(s.names...)
-		t.Logf("%s: all sell %v after the API server answers, %v after the stack does", how,
-			time.Since(apiUp).Round(time.Millisecond), time.Since(stackUp).Round(time.Millisecond))
+		t.Logf("%s: all sell %v after the API server answers, %v after the stack does", how, rounded(time.Since(apiUp)), rounded(time.Since(stackUp)))
 		s.done()
 	}
 }
@@ -49,21 +48,8 @@ func TestWiped(t *testing.T) {
 	s.reboot()
 	up := s.background(s.cluster.wipe)
 	apiUp := s.cluster.answers()
-	eventually(t, time.Minute, func() string {
-		if n := len(s.cluster.offers()); n < 11 {
-			return fmt.Sprintf("%d offers are back", n)
-		}
-		return ""
-	})
-	restored := time.Now()
-	eventually(t, time.Minute, func() string {
-		if n := s.cluster.ready(); n < 10 {
-			return fmt.Sprintf("%d offers are Ready", n)
-		}
-		return ""
-	})
-	t.Logf("eleven offers are restored %v, ten Ready %v after the API server answers",
-		restored.Sub(apiUp).Round(time.Millisecond), time.Since(apiUp).Round(time.Millisecond))
+	restored, ready := s.cluster.has(11).Sub(apiUp), s.cluster.areReady(10).Sub(apiUp)
+	t.Logf("after the API server answers: eleven offers are restored %v, ten are Ready %v", rounded(restored), rounded(ready))
 	<-up
 	s.sells(s.names[:10]...)
 	if _, back := s.cluster.offers()["g11"]; back {
@@ -72,12 +58,17 @@ func TestWiped(t *testing.T) {
 	s.done()
 }
 
+func rounded(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+
 // background does something meanwhile.
 func (s *shop) background(do func()) <-chan struct{} {
 	done := make(chan struct{})
 	go func() { defer close(done); do() }()
 	return done
 }
+
+// converge has its unit run once more, or to the end when it runs.
+func (s *shop) converge() { s.t.Helper(); s.peek("systemctl --user start obolctl-converge@home") }
 
 // converged waits until converge has ended with an exit code that its unit takes
 // for success.

@@ -4,6 +4,7 @@ package rehearse_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -97,6 +98,30 @@ func (c *cluster) offers() map[string]unstructured.Unstructured {
 		out[o.GetName()] = o
 	}
 	return out
+}
+
+// has waits until there are so many offers, and gives the time.
+func (c *cluster) has(want int) time.Time {
+	c.t.Helper()
+	eventually(c.t, time.Minute, func() string {
+		if n := len(c.offers()); n < want {
+			return fmt.Sprintf("there are %d offers, not %d", n, want)
+		}
+		return ""
+	})
+	return time.Now()
+}
+
+// areReady waits until so many offers are Ready, and gives the time.
+func (c *cluster) areReady(want int) time.Time {
+	c.t.Helper()
+	eventually(c.t, time.Minute, func() string {
+		if n := c.ready(); n < want {
+			return fmt.Sprintf("%d offers are Ready, not %d", n, want)
+		}
+		return ""
+	})
+	return time.Now()
 }
 
 // ready counts the offers that are Ready.

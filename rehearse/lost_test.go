@@ -3,6 +3,7 @@
 package rehearse_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,10 +30,12 @@ func TestCutDuringApply(t *testing.T) {
 		s.ok(s.start(apply))
 		time.Sleep(took * time.Duration(i) / 10)
 		s.off()
-		apply.Wait() //nolint:errcheck // it was killed
+		apply.Wait() // it was killed
 		s.on()
 		s.booted()
+		s.converge() // which leaves the new price to a person
 		s.login("obolctl apply --auto-approve")
+		s.converge()
 		s.sells(s.names...)
 		s.done()
 	}
@@ -63,7 +66,8 @@ func TestStateLost(t *testing.T) {
 			t.Errorf("%s does not say why nothing sells:\n%s", command, out)
 		}
 	}
-	s.login("obolctl apply --auto-approve; systemctl --user start obolctl-converge@home")
+	s.login("obolctl apply --auto-approve")
+	s.converge()
 	s.sells("g00")
 	s.done()
 }
@@ -96,18 +100,28 @@ func TestBinaryUpgraded(t *testing.T) {
 	if out := s.peek("obolctl plan"); !strings.Contains(out, "upgrade") {
 		t.Errorf("plan does not say that there is a newer one:\n%s", out)
 	}
-	t.Log(s.versions())
+	old := s.versions()
 	s.login("obolctl apply --auto-approve --approve config")
-	t.Log(s.versions())
 	s.backWithCluster()
 	s.sells(s.names...)
 	s.done()
-	t.Log(s.versions())
+	if got := s.versions(); old == got || got != "99.0.0 99.0.0" {
+		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
+	}
 }
 
 // versions gives the versions of the gateways that run.
 func (s *shop) versions() string {
-	return s.peek(`obolctl status --json | grep -o '"version": *"[^"]*"' | sort | uniq -c | xargs`)
+	s.t.Helper()
+	var status struct {
+		Offers []struct{ Gateway struct{ Version string } }
+	}
+	s.ok(json.Unmarshal([]byte(s.peek("obolctl status --json")), &status))
+	var out []string
+	for _, o := range status.Offers {
+		out = append(out, o.Gateway.Version)
+	}
+	return strings.Join(out, " ")
 }
 
 // TestStrangersPID: a process that has the PID of a gateway from before the
@@ -163,29 +177,30 @@ E`)
 // back, since it was lost and not deleted.
 func TestRolledBack(t *testing.T) {
 	t.Parallel()
-	s := openInstalled(t, 2)
+	s := openInstalled(t, 1)
 	s.cluster.down()
-	saved := s.cluster.folder() + ".saved"
-	s.copyFolder(s.cluster.folder(), saved)
+	folder, saved := s.cluster.folder(), s.cluster.folder()+".saved"
+	if out, err := exec.Command("cp", "-a", folder, saved).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	s.cluster.up()
-	s.declare(3, "0.5")
+	s.declare(11, "0.5")
 	s.login("obolctl apply --auto-approve")
 	s.sells(s.names...)
 	s.root("sync")
 	s.cluster.down()
+	s.ok(os.RemoveAll(folder))
+	s.ok(os.Rename(saved, folder))
 	s.cut()
-	s.ok(os.RemoveAll(s.cluster.folder()))
-	s.ok(os.Rename(saved, s.cluster.folder()))
-	s.cluster.up()
+	up := s.background(s.cluster.up)
+	began := s.cluster.answers()
+	restored := s.cluster.has(11).Sub(began)
+	<-up
+	stack := time.Since(began)
+	ready := s.cluster.areReady(11).Sub(began)
+	t.Logf("after the API server answers: ten offers are restored %v, the stack is up %v, all are Ready %v", rounded(restored), rounded(stack), rounded(ready))
 	s.sells(s.names...)
 	s.done()
-}
-
-func (m *machine) copyFolder(from, to string) {
-	m.t.Helper()
-	if out, err := exec.Command("cp", "-a", from, to).CombinedOutput(); err != nil {
-		m.t.Fatalf("%v: %s", err, out)
-	}
 }
 
 // TestAPIComesAndGoes: an API server that goes while offers are brought back
@@ -206,16 +221,19 @@ func TestAPIComesAndGoes(t *testing.T) {
 	s.done()
 }
 
-// TestDiskFull: what sold goes on after a reboot on a full disk.
+// TestDiskFull: a full disk holds gateways back, they say so, and they are back
+// as soon as there is room.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
-	s.root("dd if=/dev/zero of=/full bs=1M status=none || true; dd if=/dev/zero of=/fuller bs=1 status=none || true; sync; df / | tail -1")
+	s.root("dd if=/dev/zero of=/full bs=1M status=none || true; dd if=/dev/zero of=/fuller bs=1 status=none || true; sync")
 	s.backWithCluster()
-	t.Log(s.run(s.unseen("systemctl --user status obolctl-converge@home 2>&1 | tail; systemctl --user | grep obol; tail -3 .local/state/obolctl/home/gateways/*/gateway.log; obolctl status; obolctl boot status")))
+	if out := s.run(s.unseen("obolctl logs inference.g00 -n 20")); !strings.Contains(out.stdout, "no space left on device") {
+		t.Errorf("a gateway's log does not say what is wrong: %s", out)
+	}
 	s.root("rm /full /fuller; sync")
 	s.sells(s.names...)
-	s.login("systemctl --user start obolctl-converge@home")
+	s.converge()
 	s.done()
 }
 
