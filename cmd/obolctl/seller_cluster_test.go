@@ -114,8 +114,8 @@ func (s *seller) model(name, price string) string {
 
 // notes is an offer that needs no cluster.
 func (s *seller) notes(name string) string {
-	return fmt.Sprintf("http %q {\n  namespace  = %q\n  standalone = true\n  price      = { per_request = \"0.01\" }\n\n  upstream {\n    url = %q\n  }\n  gateway {\n    listen     = %d\n    public_url = \"https://notes.example.org\"\n  }\n}\n",
-		name, s.ns, upstream(), s.port(name))
+	return fmt.Sprintf("http %q {\n  namespace  = %q\n  standalone = true\n  price      = { per_request = \"0.01\" }\n\n  upstream {\n    url = %q\n  }\n  gateway {\n    listen     = %d\n    public_url = \"http://127.0.0.1:%d\"\n  }\n}\n",
+		name, s.ns, upstream(), s.port(name), s.port(name))
 }
 
 // port gives a port of the seller's own for a gateway.
