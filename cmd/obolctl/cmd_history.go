@@ -61,16 +61,16 @@ func (w *workspace) history(keys []offer.Key, since time.Time) ([]view.Entry, er
 	if err != nil {
 		return nil, err
 	}
-	commits := map[int]string{}
+	from := map[int]plan.Source{}
 	for _, s := range sets {
-		commits[s.Number] = s.Source.GitCommit
+		from[s.Number] = s.Source
 	}
 	var out []view.Entry
 	for _, e := range events {
 		if keys != nil && !slices.ContainsFunc(keys, e.Offer.SameName) {
 			continue
 		}
-		out = append(out, view.Entry{Time: e.At, Event: string(e.Kind), Number: e.Number, Address: e.Address.String(), By: e.By, Commit: commits[e.Number], Text: e.Text})
+		out = append(out, view.Entry{Time: e.At, Event: string(e.Kind), Number: e.Number, Address: e.Address.String(), By: e.By, Commit: from[e.Number].GitCommit, Dirty: from[e.Number].GitDirty, Text: e.Text})
 	}
 	slices.SortStableFunc(out, func(a, b view.Entry) int { return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Number, b.Number)) })
 	return out, nil

@@ -188,6 +188,8 @@ func tombstone(in Input, s *subject, a Agreement) *offer.Tombstone {
 	switch {
 	case s.buried != nil && s.buried.Reason != "":
 		t.Reason = s.buried.Reason
+	case s.buried == nil && src.GitCommit != "" && src.GitDirty: // that commit may well declare it
+		t.Reason = "removed from " + filepath.Base(src.Path) + ", not committed"
 	case s.buried == nil && src.GitCommit != "":
 		t.Reason = fmt.Sprintf("removed at %.8s", src.GitCommit)
 	default:

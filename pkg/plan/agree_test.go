@@ -202,3 +202,19 @@ func TestAgreedDrain(t *testing.T) {
 		t.Errorf("the grace became %v and the mark %+v", grace, again)
 	}
 }
+
+// TestTombstoneNamesNoCommitThatDeclaresIt: of a removal that is not committed the
+// last commit may well hold the offer.
+func TestTombstoneNamesNoCommitThatDeclaresIt(t *testing.T) {
+	t.Parallel()
+	for dirty, want := range map[bool]string{false: "removed at 01234567", true: "removed from offers.hcl, not committed"} {
+		s := newSite(t)
+		s.declare(httpOffer("web", "1"), httpOffer("other", "1"), httpOffer("third", "1"))
+		s.apply(auto)
+		s.declare(httpOffer("other", "1"), httpOffer("third", "1"))
+		s.in.Want.Source.GitDirty = dirty
+		if _, marks := agreed(s, auto); len(marks.Tombstones) != 1 || marks.Tombstones[0].Reason != want {
+			t.Errorf("dirty: %v: tombstones %+v, want %q", dirty, marks.Tombstones, want)
+		}
+	}
+}

@@ -131,7 +131,7 @@ func TestStatusJSONContract(t *testing.T) {
 		"":              "format_version site cluster last_boot last_converge accepted offers decisions",
 		"cluster":       "contacted reachable server version uid",
 		"last_converge": "time exit",
-		"accepted":      "number commit time",
+		"accepted":      "number commit dirty time",
 		"offers.0": "address type namespace name declared accepted live ready sellable conditions drained tombstone " +
 			"price gateway upstream drift outside",
 		"offers.0.upstream":          "namespace service ready why",

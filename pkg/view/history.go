@@ -17,7 +17,8 @@ type Entry struct {
 	Address string    `json:"address,omitempty"` // "" when it is about the whole site
 	By      string    `json:"by,omitempty"`
 	Commit  string    `json:"commit,omitempty"`
-	Text    string    `json:"text,omitempty"` // for people: what more there is to say
+	Dirty   bool      `json:"dirty,omitempty"` // what was accepted is not as the commit has it
+	Text    string    `json:"text,omitempty"`  // for people: what more there is to say
 }
 
 // History writes what happened on a site, in the order given.
@@ -27,7 +28,12 @@ func History(w io.Writer, entries []Entry, s Style) error {
 		p.flow(0, text("Nothing has happened here."))
 	}
 	for _, e := range entries {
-		p.flow(0, entry(e, s.date(e.Time), 16)...)
+		when := s.date(e.Time)
+		rest := length(text(when)) + 2 // below what happened
+		if p.width() < 3*rest {
+			rest = 2
+		}
+		p.hang(0, rest, entry(e, when, 16)...)
 	}
 	return p.to(w)
 }
@@ -45,10 +51,13 @@ func entry(e Entry, when string, wide int) []span {
 	if e.By != "" {
 		line = append(line, text(" by "+e.By))
 	}
-	if e.Commit != "" {
-		line = append(line, span{text: " at " + cut7(e.Commit), tone: dim})
+	if at := commit(e.Commit, e.Dirty); at != "" {
+		line = append(line, span{text: " " + at, tone: dim})
 	}
 	if e.Text != "" {
+		if e.Address != "" || e.By != "" || e.Commit != "" {
+			line[len(line)-1].text += ":"
+		}
 		line = append(line, text(" "+e.Text))
 	}
 	return line
@@ -151,7 +160,7 @@ func StateJSON(w io.Writer, folder string, m plan.Memory) error {
 		Marks         offer.Marks  `json:"marks"`
 	}{formatVersion, folder, orNull(m.Holder), orNull(m.Kubeconfig), orNull(m.Context), orNull(m.ClusterUID), m.Serial, orNull(m.BootID), nil, m.Marks}
 	if a := m.Accepted; a != nil {
-		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
+		doc.Accepted = acceptedOf(*a)
 	}
 	return document(w, doc)
 }

@@ -132,8 +132,8 @@ func acceptance(r plan.Report, s Style) string {
 		return ""
 	}
 	words := "accepted set " + strconv.Itoa(r.Accepted.Number) + ", " + s.ago(r.Accepted.At)
-	if c := r.Accepted.Set.Source.GitCommit; c != "" {
-		words += ", at " + cut7(c)
+	if at := commit(r.Accepted.Set.Source.GitCommit, r.Accepted.Set.Source.GitDirty); at != "" {
+		words += ", " + at
 	}
 	return words
 }
@@ -261,12 +261,9 @@ func (s Style) htmlEvent(e Entry) htmlEvent {
 	if e.Number > 0 {
 		what += " set " + strconv.Itoa(e.Number)
 	}
-	by, at := "", ""
+	by, at := "", commit(e.Commit, e.Dirty)
 	if e.By != "" {
 		by = "by " + e.By
-	}
-	if e.Commit != "" {
-		at = "at " + cut7(e.Commit)
 	}
 	return htmlEvent{s.date(e.Time), e.Time.UTC().Format(time.RFC3339), what, eventTone(e.Event).class(), e.Address, and(by, at, e.Text)}
 }

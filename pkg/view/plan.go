@@ -62,12 +62,17 @@ func source(s plan.Source) string {
 	if s.Path == "" {
 		return ""
 	}
-	words := s.Path
-	if s.GitCommit != "" {
-		words += " at " + cut7(s.GitCommit)
+	return and(s.Path, commit(s.GitCommit, s.GitDirty))
+}
+
+// commit words which commit holds something, and whether it was changed since.
+func commit(hash string, dirty bool) string {
+	words := ""
+	if hash != "" {
+		words = "at " + cut7(hash)
 	}
-	if s.GitDirty {
-		words += " with uncommitted changes"
+	if dirty {
+		words = and(words, "with uncommitted changes")
 	}
 	return words
 }

@@ -61,8 +61,8 @@ func (p *page) against(r Probe) string {
 		return "compared with " + source(r.Source)
 	}
 	words := "compared with accepted set " + strconv.Itoa(a.Number) + ", " + p.ago(a.At)
-	if a.Set.Source.GitCommit != "" {
-		words += ", at " + cut7(a.Set.Source.GitCommit)
+	if at := commit(a.Set.Source.GitCommit, a.Set.Source.GitDirty); at != "" {
+		words += ", " + at
 	}
 	return words
 }
@@ -209,7 +209,7 @@ func (p *page) tally(said map[public.Verdict]int) {
 func ProbeJSON(w io.Writer, r Probe) error {
 	doc := probeDoc{FormatVersion: formatVersion, Site: r.Site, Source: sourceOf(r.Source), Offers: []probedOfferDoc{}, Cluster: answersOf(r.Cluster)}
 	if a := r.Accepted; a != nil {
-		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
+		doc.Accepted = acceptedOf(*a)
 	}
 	for _, o := range r.Offers {
 		one := probedOfferDoc{

@@ -117,7 +117,7 @@ func TestProbeJSONContract(t *testing.T) {
 		"offers.0.urls.0":               "method url expects verdict status terms differences why notes",
 		"offers.0.urls.1.differences.0": "path declared answered",
 	})
-	agree(t, docs["well"], map[string]string{"accepted": "number commit time"})
+	agree(t, docs["well"], map[string]string{"accepted": "number commit dirty time"})
 	for _, tc := range []struct{ doc, path, want string }{
 		{"file", "format_version", `"1.0"`},
 		{"file", "accepted", "null"},

@@ -106,8 +106,8 @@ func (p *page) siteLine(r plan.Report) {
 	said := "nothing accepted here"
 	if a := r.Accepted; a != nil {
 		said = "accepted set " + strconv.Itoa(a.Number) + ", " + p.ago(a.At)
-		if a.Set.Source.GitCommit != "" {
-			said += ", at " + cut7(a.Set.Source.GitCommit)
+		if at := commit(a.Set.Source.GitCommit, a.Set.Source.GitDirty); at != "" {
+			said += ", " + at
 		}
 	}
 	p.whence(r.Site, cluster(r.Cluster), said)

@@ -20,7 +20,7 @@ func StatusJSON(w io.Writer, r plan.Report, outside map[offer.Key]Outside) error
 		doc.LastConverge = &runDoc{*at, r.LastConverge.Exit}
 	}
 	if a := r.Accepted; a != nil {
-		doc.Accepted = &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.At.UTC()}
+		doc.Accepted = acceptedOf(*a)
 	}
 	for _, o := range r.Offers {
 		one := offerOf(o, r.Cluster.PublicURL)
@@ -54,7 +54,12 @@ type runDoc struct {
 type acceptedDoc struct {
 	Number int       `json:"number"`
 	Commit *string   `json:"commit"`
+	Dirty  bool      `json:"dirty"` // the set is not as the commit has it
 	Time   time.Time `json:"time"`
+}
+
+func acceptedOf(a plan.Accepted) *acceptedDoc {
+	return &acceptedDoc{a.Number, orNull(a.Set.Source.GitCommit), a.Set.Source.GitDirty, a.At.UTC()}
 }
 
 type decisionDoc struct {

@@ -121,14 +121,17 @@ func (p *page) paint(s span) {
 // flow writes the spans as one paragraph that is broken at spaces to keep
 // within the width. The first line starts at column indent, the others two
 // columns further in. A word that is wider than the page stands alone.
-func (p *page) flow(indent int, spans ...span) {
+func (p *page) flow(indent int, spans ...span) { p.hang(indent, indent+2, spans...) }
+
+// hang is flow, with the column at which the other lines start.
+func (p *page) hang(indent, rest int, spans ...span) {
 	var line []span
 	at, used := indent, indent
 	for _, word := range words(spans) {
 		n := length(word...)
 		if line != nil && used+1+n > p.width() {
 			p.row(at, line...)
-			line, at, used = nil, indent+2, indent+2
+			line, at, used = nil, rest, rest
 		}
 		if line != nil {
 			line = append(line, between(line[len(line)-1], word[0]))
