@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -154,7 +155,7 @@ func validateCommand(p process) *cli.Command {
 			if diags.HasErrors() {
 				return fileProblems{diags}
 			}
-			if err := diags.WriteText(w.stderr, w.style(p).Width, w.style(p).Color); err != nil {
+			if err := diags.WriteText(w.stderr, cmp.Or(p.width, 80), w.style(p).Color); err != nil {
 				return err
 			}
 			offers := len(f.Offers) + len(f.Unknown)

@@ -77,20 +77,30 @@ func checkStatus(c *cli.Context) error {
 }
 
 // declared reads the offers file where nothing was accepted, so that status can
-// tell what waits to be. A file that does not parse, or is another site's, tells
-// nothing.
-func (w *workspace) declared(ctx context.Context) {
+// tell what waits to be. Of a file that is there and tells nothing it says why.
+// Another site's tells nothing.
+func (w *workspace) declared(ctx context.Context) (why string) {
 	if w.accepted() != nil {
-		return
+		return ""
 	}
 	diags := w.load()
-	if diags.HasErrors() || cmp.Or(w.options.site, w.file.Settings.Site, "default") != w.site.Name() || w.declare(ctx) != nil {
-		w.file, w.want = nil, nil
+	_, missing := os.Stat(w.files[0])
+	switch {
+	case diags.HasErrors() && missing == nil:
+		why = diags.Error()
+	case !diags.HasErrors() && cmp.Or(w.options.site, w.file.Settings.Site, "default") == w.site.Name():
+		err := w.declare(ctx)
+		if err == nil {
+			return ""
+		}
+		why = err.Error()
 	}
+	w.file, w.want = nil, nil
+	return why
 }
 
 func (w *workspace) status(ctx context.Context, q statusQuery) error {
-	w.declared(ctx)
+	why := w.declared(ctx)
 	in, err := w.look(ctx)
 	if err != nil {
 		return err
@@ -105,7 +115,7 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 	if rep.LastConverge, err = w.site.LastConverge(); err != nil {
 		return err
 	}
-	rep.LastBoot = bootTime()
+	rep.LastBoot, rep.Undeclared = bootTime(), why
 	style := w.style(w.process)
 	style.Now = in.Now
 	switch {

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -164,7 +165,7 @@ func report(p process, command string, err error) int {
 	write := func() error { return view.FaultText(p.stderr, fault, style) }
 	var diags fileProblems
 	if errors.As(err, &diags) {
-		write = func() error { return diags.WriteText(p.stderr, style.Width, style.Color) }
+		write = func() error { return diags.WriteText(p.stderr, cmp.Or(p.width, 80), style.Color) }
 	}
 	if opt.json {
 		write = func() error { return view.FaultJSON(p.stderr, fault) }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,7 +160,7 @@ func openFile(ctx context.Context, c *cli.Context, p process) (*workspace, error
 	if diags.HasErrors() {
 		return nil, fileProblems{diags}
 	}
-	if err := diags.WriteText(w.stderr, w.style(p).Width, false); err != nil {
+	if err := diags.WriteText(w.stderr, cmp.Or(p.width, 80), false); err != nil {
 		return nil, err
 	}
 	return w, w.declare(ctx)

@@ -12,6 +12,7 @@ type Report struct {
 	Site         string
 	Cluster      resource.ClusterSighting
 	Accepted     *Accepted // nil: nothing accepted here
+	Undeclared   string    // why an offers file that is there does not tell what should be; empty: it does, or is not needed
 	LastBoot     time.Time // zero when unknown
 	LastConverge Run       // zero when there was none
 	Offers       []OfferStatus

@@ -146,7 +146,7 @@ func (s Style) htmlTrouble(r plan.Report) (said []string, next string) {
 	switch {
 	case r.Accepted != nil:
 	case len(r.Offers) == 0:
-		said = append(said, "Nothing is accepted here, and no offers file tells what should be.")
+		said = append(said, undeclared(r))
 	default:
 		said, next = append(said, "Nothing is accepted here, so boot restores nothing."), "obolctl apply"
 	}

@@ -377,11 +377,19 @@ func (p *page) unaccepted(r plan.Report) {
 	switch {
 	case r.Accepted != nil:
 	case len(r.Offers) == 0:
-		p.flow(0, span{text: "Nothing is accepted here, and no offers file tells what should be.", tone: care})
+		p.flow(0, span{text: undeclared(r), tone: care})
 	default:
 		p.flow(0, span{text: "Nothing is accepted here, so boot restores nothing.", tone: care})
 		p.next(0, "obolctl apply")
 	}
+}
+
+// undeclared says that nothing is known of what should be, and why.
+func undeclared(r plan.Report) string {
+	if r.Undeclared != "" {
+		return "Nothing is accepted here, and what the offers file says could not be read: " + r.Undeclared
+	}
+	return "Nothing is accepted here, and no offers file tells what should be."
 }
 
 // converged words an exit status of converge.
