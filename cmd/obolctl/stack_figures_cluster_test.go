@@ -13,14 +13,14 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// TestStackFigures has ten offers on sale within a second of when the last of
-// their gateways answers; on a busy machine that may take a few tries. "make
-// bench" prints the figures.
+// TestStackFigures has ten offers on sale within two seconds of when the last of
+// their gateways answers; a machine that is busy with much else may need a few
+// tries. "make bench" prints the figures of one that is not.
 func TestStackFigures(t *testing.T) {
 	t.Parallel()
 	s := newMarket(t)
 	const n, tries = 10, 5
-	limit := time.Second
+	limit := 2 * time.Second
 	if raced {
 		limit = 4 * time.Second // less than what the controller waits until it looks again by itself
 	}

@@ -127,9 +127,7 @@ func open(ctx context.Context, mgr manager.Manager, o Options) (*site, error) {
 	if err := node.Add(mgr, o.Pods()); err != nil {
 		return nil, err
 	}
-	// Probes ask the API server: one that came before a new Service is in the
-	// cache would fail, and the next is seconds away. Buyers come too often.
-	probes, dialer := node.NewDialer(mgr.GetAPIReader(), o.Pods()), node.NewDialer(mgr.GetClient(), o.Pods())
+	dialer := node.NewDialer(mgr.GetClient(), o.Pods())
 	shop, err := edge.New(ctx, edge.Options{
 		Reader: mgr.GetClient(), Dial: dialer.DialContext,
 		Facilitator: o.Facilitator, Ledger: filepath.Join(o.Dir, "ledger"), Log: o.Log,
@@ -140,7 +138,7 @@ func open(ctx context.Context, mgr manager.Manager, o Options) (*site, error) {
 	site := &site{mgr.GetClient(), shop, o.URL(), make(chan struct{})}
 	err = controller.Add(mgr, controller.Options{
 		Client: &http.Client{
-			Transport: &http.Transport{DialContext: probes.DialContext, DisableKeepAlives: true},
+			Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true},
 			Timeout:   probeLimit,
 		},
 		Reprobe: o.Reprobe,
