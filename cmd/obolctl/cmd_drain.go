@@ -155,7 +155,29 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 	if err := tx.SetMarks(marks); err != nil {
 		return until, err
 	}
-	return until, w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain })
+	if err := w.enforce(c.Context, tx, "drain", plan.Policy{Targets: fresh}, func(s plan.Step) bool { return s.Action == plan.Drain }); err != nil {
+		return until, err
+	}
+	w.tellDrained(c.Bool("all"), fresh, marks)
+	return until, nil
+}
+
+// tellDrained says until when buyers are served, and what takes it back.
+func (w *workspace) tellDrained(all bool, keys []offer.Key, marks offer.Marks) {
+	for _, k := range keys {
+		d, _ := marks.Drain(k)
+		till := "sells no more"
+		if time.Now().Before(d.EndsAt()) {
+			till = "is served until " + d.EndsAt().Local().Format("2006-01-02 15:04:05")
+		}
+		w.say("%s %s.", w.addressOf(k), till)
+		if !all {
+			w.say("To sell it again: %s", view.AtSite("obolctl undrain "+w.named(k).Typed(), w.here))
+		}
+	}
+	if all {
+		w.say("To sell them again: %s", view.AtSite("obolctl undrain --all", w.here))
+	}
 }
 
 // tellIdle answers a machine where a person was told that there is nothing to do.
@@ -286,5 +308,17 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 	for _, k := range drained {
 		marks = marks.WithoutDrain(k)
 	}
-	return tx.SetMarks(marks)
+	if err := tx.SetMarks(marks); err != nil {
+		return err
+	}
+	for _, o := range w.accepted().Offers {
+		switch {
+		case !slices.Contains(drained, o.Key()):
+		case o.Standalone:
+			w.say("%s sells again.", o.Address)
+		default:
+			w.say("%s is to sell again. The cluster takes a moment to list it; to see: %s", o.Address, view.AtSite("obolctl status "+o.Address.Typed(), w.here))
+		}
+	}
+	return nil
 }

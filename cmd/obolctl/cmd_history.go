@@ -158,7 +158,8 @@ func destroyCommand(p process) *cli.Command {
 				return fmt.Errorf("nothing accepted here: there is nothing to destroy")
 			}
 			w.want = &plan.Set{Source: w.accepted().Source}
-			r.agreement = plan.Agreement{By: p.user(), Deletes: offer.FromFile}
+			r.policy.Destroy = true
+			r.agreement = plan.Agreement{By: p.user(), Deletes: offer.FromFile, Reason: "the site was destroyed"}
 			if err := w.apply(c.Context, r); err != nil {
 				return err
 			}

@@ -571,7 +571,10 @@ func TestSeveralSites(t *testing.T) {
 	if r := o.must(0, "status", "--site", "home"); !strings.Contains(r.stdout, "next: obolctl converge --site home") {
 		t.Errorf("it does not name the site: %s", r)
 	}
-	o.must(0, "destroy", "--auto-approve", "--approve-deletes", "1", "--site", "two")
+	gone := o.must(0, "destroy", "--auto-approve", "--approve-deletes", "1", "--site", "two").stdout
+	if !strings.Contains(gone, "the site is destroyed") || strings.Contains(gone, "declared") || strings.Contains(gone, "offers.hcl:") {
+		t.Errorf("destroy says what is not so: %s", gone)
+	}
 	if r := o.must(0, "status"); !strings.Contains(r.stdout, "next: obolctl converge\n") {
 		t.Errorf("it names the site, and there is no other: %s", r)
 	}

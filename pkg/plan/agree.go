@@ -18,6 +18,7 @@ type Agreement struct {
 	// unless the delete was typed. Blocks holds the source text that a typed
 	// delete took out of the file.
 	Deletes offer.Origin
+	Reason  string // of such tombstones; empty: what the file has to do with it
 	Blocks  map[offer.Key]string
 }
 
@@ -186,6 +187,8 @@ func tombstone(in Input, s *subject, a Agreement) *offer.Tombstone {
 	}
 	src := in.Want.Source
 	switch {
+	case a.Reason != "":
+		t.Reason = a.Reason
 	case s.buried != nil && s.buried.Reason != "":
 		t.Reason = s.buried.Reason
 	case s.buried == nil && src.GitCommit != "" && src.GitDirty: // that commit may well declare it

@@ -45,6 +45,7 @@ type Policy struct {
 	Mode     Mode
 	Approve  map[Class]bool // --approve, with AutoApprove
 	TakeOver bool           // --take-over
+	Destroy  bool           // the whole site is to go
 	Targets  []offer.Key    // nil: all
 	Declined []offer.Key    // offers whose decisions a person said no to
 	Undrain  []offer.Key    // offers that a person typed to sell again

@@ -408,8 +408,8 @@ func (p *planner) change(s *subject, steps []Step) Change {
 	switch {
 	case s.buried != nil:
 		c.DeclaredAt = s.buried.At
-	case c.Offer != nil:
-		c.DeclaredAt = c.Offer.At
+	case s.declared != nil: // what was accepted may stand elsewhere by now, or nowhere
+		c.DeclaredAt = s.declared.At
 	}
 	c.Next = p.next(s, c)
 	return c

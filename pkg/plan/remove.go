@@ -24,7 +24,10 @@ func (p *planner) bury(s *subject) []Step {
 			Why: "lifecycle.prevent_delete holds it: declare it without that and apply before deleting it"}}
 	}
 	why := "no longer declared"
-	if s.buried != nil {
+	switch {
+	case p.Policy.Destroy:
+		why = "the site is destroyed, whatever the offers file says"
+	case s.buried != nil:
 		why = "a tombstone is declared"
 	}
 	steps := p.remove(s, Removed, why)

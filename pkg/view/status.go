@@ -325,7 +325,7 @@ func (s Style) booted(r plan.Report) []span {
 	if r.LastBoot.IsZero() {
 		return nil
 	}
-	return []span{{text: "booted " + s.ago(r.LastBoot), tone: dim}}
+	return []span{{text: "this host booted " + s.ago(r.LastBoot), tone: dim}}
 }
 
 // lastRun words how the site last converged, if it did.
@@ -396,11 +396,11 @@ func undeclared(r plan.Report) string {
 func converged(exit int) string {
 	switch exit {
 	case 0:
-		return "all restored"
+		return "nothing left to restore"
 	case 1:
 		return "something could not be restored (exit 1)"
 	case 2:
-		return "restored; decisions wait (exit 2)"
+		return "decisions waited, or nothing was accepted (exit 2)"
 	case 5:
 		return "another run held the lock (exit 5)"
 	case 75:

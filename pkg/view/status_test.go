@@ -173,7 +173,7 @@ func statusText(t *testing.T, r plan.Report, s view.Style) string {
 // TestConvergeExits words each exit status of converge.
 func TestConvergeExits(t *testing.T) {
 	t.Parallel()
-	for exit, want := range map[int]string{0: "all restored", 1: "could not be restored", 2: "decisions wait", 5: "lock", 75: "never answered", 9: "exit 9"} {
+	for exit, want := range map[int]string{0: "nothing left to restore", 1: "could not be restored", 2: "decisions waited", 5: "lock", 75: "never answered", 9: "exit 9"} {
 		out := statusText(t, plan.Report{LastConverge: plan.Run{At: now, Exit: exit}}, view.Style{Now: now})
 		if !strings.Contains(out, want) {
 			t.Errorf("exit %d: want %q in:\n%s", exit, want, out)
