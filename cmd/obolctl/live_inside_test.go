@@ -62,6 +62,7 @@ func TestKeysInPieces(t *testing.T) {
 		"a page key":         {[]string{"j\x1b[5", "~k"}, []view.Key{view.KeyDown, view.KeyPageUp, view.KeyUp}},
 		"Esc":                {[]string{"\x1b", ""}, []view.Key{view.KeyBack}},
 		"Esc, and then":      {[]string{"\x1b", "", "[A"}, []view.Key{view.KeyBack, view.NoKey, view.NoKey}},
+		"Esc, and another":   {[]string{"\x1b", "r"}, []view.Key{view.KeyBack, view.KeyLook}},
 		"Esc at the end":     {[]string{"\x1b"}, []view.Key{view.KeyBack}},
 		"cut short":          {[]string{"\x1b[1;", "", "j"}, []view.Key{view.NoKey, view.KeyDown}},
 	} {

@@ -130,6 +130,14 @@ const restOfKey = 50 * time.Millisecond
 // sendKeys makes keys of what was typed, in whatever pieces that comes.
 func sendKeys(out chan<- view.Key, typed <-chan string, done <-chan struct{}) {
 	defer close(out)
+	send := func(key string) bool {
+		select {
+		case out <- keyNamed(key):
+			return true
+		case <-done:
+			return false
+		}
+	}
 	held, open := "", true
 	for open {
 		var late <-chan time.Time
@@ -140,6 +148,12 @@ func sendKeys(out chan<- view.Key, typed <-chan string, done <-chan struct{}) {
 		whole := false
 		select {
 		case more, open = <-typed:
+			if held == "\x1b" && more != "" && !strings.ContainsAny(more[:1], "[O") { // Esc, and then another key
+				if !send(held) {
+					return
+				}
+				held = ""
+			}
 			held += more
 		case <-late:
 			whole = true
@@ -148,10 +162,7 @@ func sendKeys(out chan<- view.Key, typed <-chan string, done <-chan struct{}) {
 		}
 		for held != "" && (whole || !open || !unfinished(held)) {
 			var key string
-			key, held = firstKey(held)
-			select {
-			case out <- keyNamed(key):
-			case <-done:
+			if key, held = firstKey(held); !send(key) {
 				return
 			}
 		}
