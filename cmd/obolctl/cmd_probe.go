@@ -24,7 +24,7 @@ func probeCommand(p process) *cli.Command {
 		Name: "probe", Usage: "ask each public URL without paying, as a buyer would", ArgsUsage: "[ADDRESS]…",
 		Description: "Each paid route has to answer 402 with the terms that were accepted; with -f, or where nothing is accepted, with those of the offers file. " +
 			"A standalone gateway has to list the same terms at /.well-known/x402. What is drained or deleted may answer anything but a 402 or what is for sale. " +
-			"Of a cluster the catalog (/api/services.json), /skill.md, /openapi.json, /.well-known/x402 and, where an offer asks for registration, /.well-known/agent-registration.json have to tell the same of our offers. " +
+			"Of a cluster the catalog (/api/services.json), /skill.md, /openapi.json, /.well-known/x402 and, where an offer asks for registration, /.well-known/agent-registration.json have to tell the same of our offers, and so have /openapi.json and /.well-known/x402 at the hostname of an offer. " +
 			"All is asked by GET: a gate covers every method. Free routes are not asked, redirects are not followed, and no proxy is used.\n\n" +
 			"Examples:\n   obolctl probe\n   obolctl probe inference.qwen http.weather\n   obolctl probe -q || notify-send 'buyers see something else'\n\n" +
 			"Exit codes: 0 all is as agreed; 3 something is not; 1 something could not be asked.",

@@ -38,7 +38,7 @@ type vigil struct {
 	began   time.Time
 	offers  []offer.Offer        // that should sell, be it until their drain is over
 	left    []offer.Offer        // of these, that do not yet and are waited for
-	waited  []offer.Offer        // of these, all that were
+	waited  []offer.Offer        // of these, all that were waited for at first
 	lacks   map[offer.Key]string // what each of them waits for
 	told    map[offer.Key]string
 	client  *public.Client
@@ -52,7 +52,7 @@ type vigil struct {
 // what should sell does, at most for limit; it notes what sells and what still
 // does not. Without a limit it does not wait. For offers of a cluster where
 // nothing reconciles them it does neither, and says so after a run that did
-// something.
+// something. It is called without the lock.
 func (r *execution) watchOver(ctx context.Context, limit time.Duration) {
 	offers, waited := r.sellers()
 	if r.in.World.Cluster.Controller != resource.Present {

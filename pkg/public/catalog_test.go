@@ -258,6 +258,37 @@ func TestNestedOffers(t *testing.T) {
 	}
 }
 
+// TestOwnHost: an offer with a hostname is told of there, as long as it sells.
+func TestOwnHost(t *testing.T) {
+	t.Parallel()
+	const host = "https://weather.example.org"
+	way := `{"scheme":"exact","network":"eip155:84532","amount":"10000","asset":"0x036CbD53842c5426634e7929541eC2318f3dCF7e",
+		"payTo":"` + payee + `","maxTimeoutSeconds":300,"extra":{"name":"USDC","version":"2"}}`
+	s := weather(t)
+	s.Offer.Hostname, s.URL = "weather.example.org", host
+	own := Documents(shop, []Sold{s})[5:]
+	if len(own) != 2 || own[0].url != host+openAPIPath || own[1].url != host+ListPath {
+		t.Fatalf("it asks for %+v", own)
+	}
+	for i, tc := range []struct{ right, wrong string }{
+		{`{"paths":{"/{path}":{"post":{"x-payment-info":{}}}}}`, `{"paths":{"/{path}":{"post":{}}}}`},
+		{`{"resources":[{"resource":"` + host + `/","accepts":[` + way + `]}]}`, `{"resources":[{"resource":"` + host + `/","accepts":[` + strings.Replace(way, "10000", "9", 1) + `]}]}`},
+	} {
+		if diffs, err := own[i].compare([]byte(tc.right)); err != nil || len(diffs) > 0 {
+			t.Errorf("%s differs%s, %v", own[i].url, sides(diffs), err)
+		}
+		if diffs, err := own[i].compare([]byte(tc.wrong)); err != nil || len(diffs) != 1 {
+			t.Errorf("%s differs%s, %v", own[i].url, sides(diffs), err)
+		}
+	}
+	for name, change := range map[string]func(*Sold){"stopped": func(s *Sold) { s.Stopped = true }, "aside": func(s *Sold) { s.Aside = true }, "unsellable": func(s *Sold) { s.Sellable = new(bool) }} {
+		s := s
+		if change(&s); len(Documents(shop, []Sold{s, weather(t)})) != 5 {
+			t.Errorf("%s, and its host is asked", name)
+		}
+	}
+}
+
 // TestAskCluster asks for the five documents, and takes a catalog that is longer
 // than a 402 may be.
 func TestAskCluster(t *testing.T) {

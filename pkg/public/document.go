@@ -21,20 +21,32 @@ const (
 // the documents that tell of its offers. What they say of others is none of our
 // business: offers should have all of ours, so that nothing below the path of
 // one is taken for another's. The document of registrations is asked for where
-// one of the offers wants to be in it.
+// one of the offers wants to be in it; and the own host of one that sells there,
+// for those that it has.
 func Documents(base string, offers []Sold) []Inquiry {
-	document := func(path string, compare func(string, []byte, []Sold) ([]resource.Difference, error)) Inquiry {
-		return Inquiry{url: urlOf(base, path), expects: ExpectDocument, most: mostDocument,
-			compare: func(body []byte) ([]resource.Difference, error) { return compare(base, body, offers) }}
-	}
 	out := []Inquiry{
 		catalogInquiry(base, func(body []byte) ([]resource.Difference, error) { return compareCatalog(body, offers) }),
-		document(skillPath, compareSkill), document(openAPIPath, compareOpenAPI), document(ListPath, compareSold),
+		document(base, skillPath, offers, compareSkill),
+		document(base, openAPIPath, offers, compareOpenAPI),
+		document(base, ListPath, offers, compareSold),
 	}
 	if slices.ContainsFunc(offers, Sold.registered) {
-		out = append(out, document(registrationPath, compareRegistration))
+		out = append(out, document(base, registrationPath, offers, compareRegistration))
+	}
+	for _, s := range offers {
+		if must, _ := s.listed(); must && s.Offer.Hostname != "" && !s.Aside {
+			alone := s
+			alone.Offer.Hostname, alone.Offer.Path = "", "/" // there it is all that there is
+			out = append(out, document(s.URL, openAPIPath, []Sold{alone}, compareOpenAPI), document(s.URL, ListPath, []Sold{alone}, compareSold))
+		}
 	}
 	return out
+}
+
+// document asks for one, and has it compared with what it should tell of offers.
+func document(base, path string, offers []Sold, compare func(string, []byte, []Sold) ([]resource.Difference, error)) Inquiry {
+	return Inquiry{url: urlOf(base, path), expects: ExpectDocument, most: mostDocument,
+		compare: func(body []byte) ([]resource.Difference, error) { return compare(base, body, offers) }}
 }
 
 func compareCatalog(body []byte, offers []Sold) ([]resource.Difference, error) {
