@@ -130,43 +130,45 @@ const restOfKey = 50 * time.Millisecond
 // sendKeys makes keys of what was typed, in whatever pieces that comes.
 func sendKeys(out chan<- view.Key, typed <-chan string, done <-chan struct{}) {
 	defer close(out)
-	send := func(key string) bool {
-		select {
-		case out <- keyNamed(key):
-			return true
-		case <-done:
-			return false
-		}
-	}
 	held, open := "", true
 	for open {
 		var late <-chan time.Time
 		if held != "" {
 			late = time.After(restOfKey)
 		}
+		var keys []string
 		var more string
-		whole := false
 		select {
 		case more, open = <-typed:
 			if held == "\x1b" && more != "" && !strings.ContainsAny(more[:1], "[O") { // Esc, and then another key
-				if !send(held) {
-					return
-				}
-				held = ""
+				keys, held = []string{held}, ""
 			}
-			held += more
+			whole, rest := cutKeys(held+more, !open)
+			keys, held = append(keys, whole...), rest
 		case <-late:
-			whole = true
+			keys, held = cutKeys(held, true)
 		case <-done:
 			return
 		}
-		for held != "" && (whole || !open || !unfinished(held)) {
-			var key string
-			if key, held = firstKey(held); !send(key) {
+		for _, key := range keys {
+			select {
+			case out <- keyNamed(key):
+			case <-done:
 				return
 			}
 		}
 	}
+}
+
+// cutKeys takes the keys off what was typed, the last one only when it is
+// finished, or nothing more will come of it.
+func cutKeys(typed string, last bool) (keys []string, rest string) {
+	for typed != "" && (last || !unfinished(typed)) {
+		var key string
+		key, typed = firstKey(typed)
+		keys = append(keys, key)
+	}
+	return keys, typed
 }
 
 // unfinished reports whether an escape sequence may go on.
