@@ -199,7 +199,7 @@ func undeleteCommand(p process) *cli.Command {
 func (w *workspace) undelete(c *cli.Context, r request) error {
 	keys, err := w.targets(c.Args().Slice())
 	if err != nil {
-		return err
+		return w.notDeleted(err)
 	}
 	if len(keys) > 1 {
 		return misuse("%s means %d offers: undelete them one by one", c.Args().First(), len(keys))
@@ -236,6 +236,21 @@ func (w *workspace) undelete(c *cli.Context, r request) error {
 		return errors.Join(err, merr)
 	}
 	return errors.Join(err, back(was))
+}
+
+// notDeleted makes of an address that means nothing here one that means none of
+// the deleted offers, which are what was asked for.
+func (w *workspace) notDeleted(err error) error {
+	var names []string
+	for _, t := range w.memory.Marks.Tombstones {
+		names = append(names, t.Address.String())
+	}
+	if len(names) == 0 {
+		return misuse("%v; none is deleted", err)
+	}
+	slices.Sort(names)
+	text, _, _ := strings.Cut(err.Error(), "; there are: ")
+	return misuse("%s; deleted are: %s", text, strings.Join(names, ", "))
 }
 
 // revive applies the file, in which a deleted offer is declared again.

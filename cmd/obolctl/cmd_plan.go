@@ -166,7 +166,7 @@ func (w *workspace) targets(addresses []string) ([]offer.Key, error) {
 func (w *workspace) find(text string) ([]offer.Key, error) {
 	addr, err := offer.ParseAddress(text)
 	if err != nil {
-		return nil, misuse("%v", err)
+		return nil, misuse("%v%s", err, w.meant(text))
 	}
 	var keys []offer.Key
 	var known []string
@@ -181,9 +181,20 @@ func (w *workspace) find(text string) ([]offer.Key, error) {
 	}
 	if len(keys) == 0 {
 		slices.Sort(known)
-		return nil, misuse("there is no offer %s; there are: %s", addr, strings.Join(slices.Compact(known), ", "))
+		return nil, misuse("there is no offer %s; there are: %s%s", addr, strings.Join(slices.Compact(known), ", "), didYouMean(addr.String(), known))
 	}
 	return keys, nil
+}
+
+// meant names the offer of which somebody typed the label alone; "" when there is
+// none.
+func (w *workspace) meant(text string) string {
+	for _, o := range w.known() {
+		if o.address.Label == text {
+			return fmt.Sprintf("; did you mean %q?", o.address.String())
+		}
+	}
+	return ""
 }
 
 type named struct {

@@ -23,7 +23,8 @@ import (
 func salesCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "sales", Usage: "what was sold, per token, and what is unsettled", ArgsUsage: "[ADDRESS]",
-		Description: "Reads the ledgers of this site's gateways, whether they run or not, and of offers that are gone. " +
+		Description: "Reads the ledgers of this site's standalone gateways, whether they run or not, and of offers that are gone. " +
+			"What the cluster charges for it records itself, and is not counted here: those offers are named. " +
 			"Only what was settled counts as sold. Tokens are never added up with others, nor over networks, and those of test networks are no money. " +
 			"--json and --csv have every sale.\n\n" +
 			"Examples:\n   obolctl sales\n   obolctl sales inference.qwen --since 24h\n   obolctl sales --csv > sales.csv\n\n" +
@@ -111,6 +112,13 @@ func (w *workspace) sales(address string, since time.Time) (view.Sales, error) {
 	}
 	if len(r.Sales) == 0 && len(r.Unreadable) == 0 && pick.err != nil && !pick.met {
 		return r, misuse("%v; and nothing was ever sold there", pick.err)
+	}
+	if acc := w.accepted(); acc != nil {
+		for _, o := range acc.Offers {
+			if o.InCluster() && (pick.all || slices.ContainsFunc(pick.keys, o.Key().SameName)) {
+				r.Elsewhere = append(r.Elsewhere, o.Address.String())
+			}
+		}
 	}
 	slices.SortStableFunc(r.Sales, func(a, b view.Sale) int { return a.Claimed.Compare(b.Claimed) })
 	r.PerOffer = takings(r.Sales, func(s view.Sale) view.Takings {

@@ -590,6 +590,11 @@ func TestHistoryTellsOfDeletes(t *testing.T) {
 	o.alone(upstream(), ports...)
 	o.must(0, "apply", "--auto-approve")
 	o.must(0, "delete", "http.a1", "--auto-approve", "--approve-deletes", "1", "--reason", "no more")
+	for want, args := range map[string][]string{"there is no offer http.nope; deleted are: http.a1": {"undelete", "http.nope"}, `did you mean "http.a0"?`: {"status", "a0"}} {
+		if r := o.must(64, args...); !strings.Contains(strings.Join(strings.Fields(r.stderr), " "), want) {
+			t.Errorf("want %q in %s", want, r)
+		}
+	}
 	o.must(0, "undelete", "http.a1", "--auto-approve", "--approve", "revive")
 	o.alone(upstream(), ports[0])
 	o.must(0, "apply", "--auto-approve")

@@ -246,7 +246,7 @@ func (p *planner) keep(s *subject) []Step {
 		}
 	}
 	p.noteDrain(s)
-	p.noteUpstream(s)
+	p.noteUpstream(s, steps)
 	if unregistered(s.declared, p.World.Seen[s.id(resource.ServiceOffer)].Object) {
 		p.unregistered = append(p.unregistered, s.address.String())
 	}

@@ -60,10 +60,13 @@ type idle struct {
 }
 
 // noteUpstream remembers an offer that is meant to sell and that nothing answers
-// for.
-func (p *planner) noteUpstream(s *subject) {
+// for, unless its steps make what does.
+func (p *planner) noteUpstream(s *subject, steps []Step) {
 	up := p.upstream(s, s.offer())
-	if !up.gone() || !Selling(p.Memory.Marks, s.key) {
+	made := func(st Step) bool {
+		return st.makes() && (st.ID.Kind == resource.Service || st.ID.Kind == resource.Deployment) && st.ID.Namespace == up.Namespace && st.ID.Name == up.Name
+	}
+	if !up.gone() || slices.ContainsFunc(steps, made) || !Selling(p.Memory.Marks, s.key) {
 		return
 	}
 	i := slices.IndexFunc(p.idle, func(u idle) bool { return u.why == up.Why })

@@ -176,6 +176,18 @@ func TestUpstreamIsToldOnce(t *testing.T) {
 	}
 }
 
+// TestUpstreamInTheMaking: what the plan is to make is not missed.
+func TestUpstreamInTheMaking(t *testing.T) {
+	t.Parallel()
+	s := newBacked(t)
+	s.loses(time.Time{})
+	made := resource.Spec{ID: resource.ID{Kind: resource.Service, Namespace: "apps", Name: "weather"}, Offer: s.offer.Key(), Object: map[string]any{"kind": "Service"}}
+	s.in.Want.Specs = append([]resource.Spec{made}, s.in.Want.Specs...)
+	if p := s.plan(auto); len(p.Notes) > 0 || len(p.Changes) == 0 {
+		t.Errorf("the plan is to %q, and notes %q", lines(p), p.Notes)
+	}
+}
+
 func TestUpstreamOf(t *testing.T) {
 	t.Parallel()
 	elsewhere := httpOffer("weather", "1")

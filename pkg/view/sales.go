@@ -16,6 +16,7 @@ type Sales struct {
 	InAll      []Takings // the same for each token of each network, whatever the offer; sorted
 	Sales      []Sale    // by time of claim
 	Unreadable []UnreadableLedger
+	Elsewhere  []string // addresses of offers that the cluster charges for: no ledger of theirs is here
 }
 
 // Takings are the settled sales of one offer, or of all, in one token of one
@@ -88,6 +89,10 @@ func SalesText(w io.Writer, r Sales, each bool, s Style) error {
 	}
 	if !each && !s.Quiet {
 		p.without(r.Sales)
+	}
+	if len(r.Elsewhere) > 0 && !s.Quiet {
+		p.blank()
+		p.flow(0, span{text: "Not counted: ", tone: dim}, text(few(r.Elsewhere)+". The cluster charges for what they sell, and keeps its own record."))
 	}
 	return p.to(w)
 }
@@ -252,7 +257,8 @@ func SalesJSON(w io.Writer, r Sales) error {
 		InAll         []Takings          `json:"in_all"`
 		Sales         []Sale             `json:"sales"`
 		Unreadable    []UnreadableLedger `json:"unreadable"`
-	}{formatVersion, r.Site, nil, len(r.Unreadable) == 0, list(r.PerOffer), list(r.InAll), list(r.Sales), list(r.Unreadable)}
+		NotCounted    []string           `json:"not_counted"` // the cluster charges for these
+	}{formatVersion, r.Site, nil, len(r.Unreadable) == 0, list(r.PerOffer), list(r.InAll), list(r.Sales), list(r.Unreadable), list(r.Elsewhere)}
 	if !r.Since.IsZero() {
 		utc := r.Since.UTC()
 		doc.Since = &utc

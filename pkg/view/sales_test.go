@@ -112,3 +112,15 @@ func TestSalesCSVIsHarmless(t *testing.T) {
 		}
 	}
 }
+
+// TestSalesNamesWhatItDoesNotCount: an offer that the cluster charges for is not
+// one that sold nothing.
+func TestSalesNamesWhatItDoesNotCount(t *testing.T) {
+	t.Parallel()
+	out := string(screen(t, func(b *bytes.Buffer) error {
+		return view.SalesText(b, view.Sales{Site: "home", Elsewhere: []string{"inference.qwen"}}, false, view.Style{Now: now})
+	}))
+	if !strings.Contains(out, "Not counted: inference.qwen. The cluster charges") {
+		t.Errorf("it does not name what it leaves out:\n%s", out)
+	}
+}
