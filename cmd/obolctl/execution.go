@@ -28,6 +28,7 @@ type execution struct {
 	at          func(point string) // tests stop a run at its points
 
 	accord    *accord     // to be accepted before anything is changed; nil: nothing is
+	accepted  *plan.Set   // what sells once the accord is accepted; nil: what was accepted before
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
 	hostWrite int // processes started, stopped or reloaded
@@ -62,6 +63,7 @@ func (r *execution) accept() error {
 	if r.accord == nil {
 		return nil
 	}
+	r.accepted = &r.accord.set
 	r.at("agreed")
 	if err := r.tx.SetMarks(r.accord.marks); err != nil {
 		return err

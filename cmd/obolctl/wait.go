@@ -445,7 +445,10 @@ func (v *vigil) show(waits []view.Wait) {
 // those of them that are waited for: those that are not being drained, and with
 // which nothing was withheld or failed in this run.
 func (r *execution) sellers() (all, waited []offer.Offer) {
-	set := r.in.Want
+	set := r.accepted // it has the wallets of agents as they were agreed to, whatever an older set says
+	if set == nil {
+		set = r.in.Want
+	}
 	if set == nil && r.in.Memory.Accepted != nil {
 		set = &r.in.Memory.Accepted.Set
 	}

@@ -115,6 +115,12 @@ func TestSellers(t *testing.T) {
 	if diff := cmp.Diff([][]offer.Offer{all[:2], all[:1]}, [][]offer.Offer{looked, waited}); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	agreed := sold("sells")
+	agreed.Payments = []offer.Payment{{PayTo: "0x8617E340B3D01FA5F11F306F4090FD50E238070D"}}
+	r.accepted = &plan.Set{Offers: []offer.Offer{agreed}}
+	if _, waited := r.sellers(); len(waited) != 1 || waited[0].Payments[0].PayTo != agreed.Payments[0].PayTo {
+		t.Errorf("it waits for %+v, and agreed was %+v", waited, agreed)
+	}
 }
 
 // TestOneTouchFails: an offer that cannot be touched keeps no other from it, and
