@@ -27,6 +27,7 @@ type bench struct {
 	env      []string
 	upstream *httptest.Server // of every gateway
 	rows     []row
+	appeared int // offers so far whose coming was measured
 
 	get time.Duration // kubectl get of b.offers offers: the scale that the figure of the gateways is promised on
 }

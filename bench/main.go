@@ -66,7 +66,7 @@ func run(ctx context.Context, c config) (err error) {
 	defer func() {
 		err = errors.Join(err, b.clearAway(context.WithoutCancel(ctx)), os.RemoveAll(dir))
 	}()
-	cluster := []func(context.Context) error{b.start, b.firstApply, b.nothingToDo, b.gatewaysIdle, b.gatewayStart}
+	cluster := []func(context.Context) error{b.start, b.firstApply, b.nothingToDo, b.gatewaysIdle, b.gatewayStart, b.untilSold}
 	paid := []func(context.Context) error{b.paid}
 	measures, known := map[string][]func(context.Context) error{
 		"": slices.Concat(cluster, paid), "cluster": cluster, "paid": paid,
