@@ -48,7 +48,7 @@ func TestReadyWithACatalog(t *testing.T) {
 	t.Parallel()
 	refuse := errors.New("the API server is not there yet")
 	s := newSite(t, t.TempDir(), &refuse)
-	defer s.edge.Close() //nolint:errcheck // of a test
+	defer s.edge.Close()
 	published := func() bool {
 		select {
 		case <-s.first:
