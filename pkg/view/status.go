@@ -33,13 +33,24 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	p.table(rows)
 	p.troubles(r)
 	p.drifts(r.Offers, r.Decisions)
-	p.decisions(r.Decisions, r.Cluster)
+	p.decisions(settleable(r), r.Cluster)
 	if !s.Quiet {
 		p.tail(r)
 	}
 	p.unaccepted(r)
 	p.unreached(r.Cluster)
 	return p.to(w)
+}
+
+// settleable gives the decisions without those that merely wait for a cluster which
+// did not answer: that is said once.
+func settleable(r plan.Report) []plan.Change {
+	if !r.Cluster.Contacted || r.Cluster.Reachable {
+		return r.Decisions
+	}
+	return slices.DeleteFunc(slices.Clone(r.Decisions), func(c plan.Change) bool {
+		return c.Action == plan.Block && c.Cause == plan.Unknown && slices.ContainsFunc(c.Steps, func(s plan.Step) bool { return s.ID.Home() == resource.Cluster })
+	})
 }
 
 // A trouble is where the chains of some offers break.

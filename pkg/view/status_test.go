@@ -245,3 +245,19 @@ func TestJSONCanBeRead(t *testing.T) {
 		t.Errorf("%q is not readable in %s", cmd, b.String())
 	}
 }
+
+// TestOneLineForOneCluster: what waits for a cluster that does not answer is told
+// once, and not for each offer.
+func TestOneLineForOneCluster(t *testing.T) {
+	t.Parallel()
+	r := reports()["blind"]
+	r.Decisions = []plan.Change{blockedOn(inference("qwen", 31), "could not be seen: connection refused")}
+	out := statusText(t, r, view.Style{Now: now})
+	if strings.Contains(out, "Blocked") || strings.Count(out, "connection refused") != 1 {
+		t.Errorf("it says more than once that the cluster does not answer:\n%s", out)
+	}
+	r.Cluster = reachable
+	if out := statusText(t, r, view.Style{Now: now}); !strings.Contains(out, "! Blocked") {
+		t.Errorf("the cluster answers, and it does not say what could not be seen:\n%s", out)
+	}
+}
