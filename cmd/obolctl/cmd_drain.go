@@ -286,10 +286,9 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 		case !ok:
 			return fmt.Errorf("%s is not drained", w.addressOf(k))
 		}
-		for _, o := range w.accepted().Offers {
-			if o.Key() == k && o.Drain != nil {
-				return fmt.Errorf("the drain of %s is declared at %s:%d; take it out and apply", o.Address, o.Drain.At.File, o.Drain.At.Line)
-			}
+		if i := indexOf(w.accepted().Offers, k); i >= 0 && w.accepted().Offers[i].Drain != nil {
+			o := w.accepted().Offers[i]
+			return fmt.Errorf("the drain of %s is declared at %s:%d; take it out and apply", o.Address, o.Drain.At.File, o.Drain.At.Line)
 		}
 		drained = append(drained, k)
 	}
@@ -311,14 +310,19 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 	if err := tx.SetMarks(marks); err != nil {
 		return err
 	}
+	w.tellUndrained(drained)
+	return nil
+}
+
+// tellUndrained says whether the offers sell again.
+func (w *workspace) tellUndrained(keys []offer.Key) {
 	for _, o := range w.accepted().Offers {
 		switch {
-		case !slices.Contains(drained, o.Key()):
+		case !slices.Contains(keys, o.Key()):
 		case o.Standalone:
 			w.say("%s sells again.", o.Address)
 		default:
 			w.say("%s is to sell again. The cluster takes a moment to list it; to see: %s", o.Address, view.AtSite("obolctl status "+o.Address.Typed(), w.here))
 		}
 	}
-	return nil
 }

@@ -113,19 +113,26 @@ func (w *workspace) sales(address string, since time.Time) (view.Sales, error) {
 	if len(r.Sales) == 0 && len(r.Unreadable) == 0 && pick.err != nil && !pick.met {
 		return r, misuse("%v; and nothing was ever sold there", pick.err)
 	}
-	if acc := w.accepted(); acc != nil {
-		for _, o := range acc.Offers {
-			if o.InCluster() && (pick.all || slices.ContainsFunc(pick.keys, o.Key().SameName)) {
-				r.Elsewhere = append(r.Elsewhere, o.Address.String())
-			}
-		}
-	}
+	r.Elsewhere = w.chargedElsewhere(pick)
 	slices.SortStableFunc(r.Sales, func(a, b view.Sale) int { return a.Claimed.Compare(b.Claimed) })
 	r.PerOffer = takings(r.Sales, func(s view.Sale) view.Takings {
 		return view.Takings{Address: s.Address, Namespace: s.Namespace, Name: s.Name}
 	})
 	r.InAll = takings(r.Sales, func(view.Sale) view.Takings { return view.Takings{} })
 	return r, nil
+}
+
+// chargedElsewhere names those of the picked offers that the cluster charges for.
+func (w *workspace) chargedElsewhere(pick *picking) []string {
+	var names []string
+	if acc := w.accepted(); acc != nil {
+		for _, o := range acc.Offers {
+			if o.InCluster() && (pick.all || slices.ContainsFunc(pick.keys, o.Key().SameName)) {
+				names = append(names, o.Address.String())
+			}
+		}
+	}
+	return names
 }
 
 // readSales reads one ledger, whose amounts are numbers.

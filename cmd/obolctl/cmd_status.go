@@ -168,7 +168,7 @@ func about(r plan.Report, a offer.Address) plan.Report {
 func checkExit(r plan.Report, in plan.Input) error {
 	unseen, broken := r.Cluster.Contacted && !r.Cluster.Reachable, false
 	for _, o := range r.Offers {
-		unseen = unseen || o.Live == resource.Unknown || o.Accepted && o.Offer != nil && o.Offer.HasGateway() && o.Gateway == nil
+		unseen = unseen || hidden(o)
 		broken = broken || o.Loose || o.Accepted && plan.Selling(in.Memory.Marks, o.Key) && dead(o)
 	}
 	switch {
@@ -180,6 +180,11 @@ func checkExit(r plan.Report, in plan.Input) error {
 		return exitError{code: exitWaiting}
 	}
 	return nil
+}
+
+// hidden reports whether an offer, or its gateway, could not be seen.
+func hidden(o plan.OfferStatus) bool {
+	return o.Live == resource.Unknown || o.Accepted && o.Offer != nil && o.Offer.HasGateway() && o.Gateway == nil
 }
 
 // dead reports whether an offer is known not to sell, or to have nothing that

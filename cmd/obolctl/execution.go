@@ -255,35 +255,42 @@ func (r *execution) note() error {
 		switch {
 		case c.Withheld || c.Action == plan.Block:
 			e.Kind = state.EventDecision
-		case !done[c.Steps[0].ID]:
-			continue
-		case c.Action == plan.Delete:
-			e.Kind = state.EventDeleted
-			if t, dead := r.marks.Tombstone(c.Key); dead && c.Cause == plan.Removed {
-				e.Text = t.Reason
-			}
-		case c.Action == plan.Undelete:
-			e.Kind = state.EventUndeleted
-		case c.Action == plan.Drain:
-			d, _ := r.marks.Drain(c.Key)
-			e.Kind, e.Text = state.EventDrained, d.Reason
-		case c.Action == plan.Undrain:
-			e.Kind, e.Text = state.EventUndrained, ""
-		case c.Decision():
-			e.Kind, e.Text = state.EventSettled, string(c.Action)+": "+c.Why
-		case c.Cause == plan.Crashed && c.Action == plan.Start:
-			e.Kind = state.EventCrashed
-		case c.Class == plan.Restore:
-			e.Kind = state.EventRestored
-		default:
-			continue
+		case done[c.Steps[0].ID]:
+			r.tellChange(c, &e)
 		}
-		events = append(events, e)
+		if e.Kind != "" {
+			events = append(events, e)
+		}
 	}
 	if events = append(events, r.adopted()...); len(events) == 0 {
 		return nil
 	}
 	return r.tx.Note(events...)
+}
+
+// tellChange says what a change that was carried out is for the history; of what
+// only the accepted set tells, nothing.
+func (r *execution) tellChange(c plan.Change, e *state.Event) {
+	switch {
+	case c.Action == plan.Delete:
+		e.Kind = state.EventDeleted
+		if t, dead := r.marks.Tombstone(c.Key); dead && c.Cause == plan.Removed {
+			e.Text = t.Reason
+		}
+	case c.Action == plan.Undelete:
+		e.Kind = state.EventUndeleted
+	case c.Action == plan.Drain:
+		d, _ := r.marks.Drain(c.Key)
+		e.Kind, e.Text = state.EventDrained, d.Reason
+	case c.Action == plan.Undrain:
+		e.Kind, e.Text = state.EventUndrained, ""
+	case c.Decision():
+		e.Kind, e.Text = state.EventSettled, string(c.Action)+": "+c.Why
+	case c.Cause == plan.Crashed && c.Action == plan.Start:
+		e.Kind = state.EventCrashed
+	case c.Class == plan.Restore:
+		e.Kind = state.EventRestored
+	}
 }
 
 // adopted gives the money decisions that ended since what was live was accepted.

@@ -567,7 +567,9 @@ func TestSeveralSites(t *testing.T) {
 	o.alone(upstream(), ports[1])
 	o.must(0, "apply", "--auto-approve", "--site", "two")
 	o.must(64, "converge")
-	kill9(t, o.record("a0").PID)
+	pid := o.record("a0").PID
+	kill9(t, pid)
+	gone(t, pid)
 	if r := o.must(0, "status", "--site", "home"); !strings.Contains(r.stdout, "next: obolctl converge --site home") {
 		t.Errorf("it does not name the site: %s", r)
 	}

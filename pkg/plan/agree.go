@@ -36,9 +36,7 @@ func Agreed(in Input, p Plan, a Agreement) (Set, offer.Marks) {
 		switch {
 		case !in.Policy.Includes(s.key), refused(s, steps):
 			set.keep(s, in.Memory.Accepted)
-			if s.accepted == nil && s.declared != nil && s.buried == nil && in.Policy.Includes(s.key) {
-				set.wait(s, p)
-			}
+			set.wait(in.Policy, s, p)
 		case s.declared != nil && s.buried == nil:
 			set.accept(pl, s, steps)
 			now.drain = agreedDrain(in, s, steps)
@@ -115,8 +113,12 @@ func (set *Set) waitsFor(at slot) []Waiting {
 	return slices.DeleteFunc(slices.Clone(set.Waiting), func(w Waiting) bool { return slotOf(w.Key) != at })
 }
 
-// wait keeps in mind why the offer is not accepted, in place of an older reason.
-func (set *Set) wait(s *subject, p Plan) {
+// wait keeps in mind why an offer that is declared is not accepted, in place of an
+// older reason.
+func (set *Set) wait(policy Policy, s *subject, p Plan) {
+	if s.accepted != nil || s.declared == nil || s.buried != nil || !policy.Includes(s.key) {
+		return
+	}
 	set.Waiting = slices.DeleteFunc(set.Waiting, func(w Waiting) bool { return slotOf(w.Key) == s.slot })
 	for _, c := range p.Changes {
 		if slotOf(c.Key) == s.slot && (c.Withheld || c.Action == Block) {

@@ -45,15 +45,16 @@ func Status(in Input) Report {
 		}
 		r.Offers = append(r.Offers, st)
 	}
-	if acc := in.Memory.Accepted; acc != nil {
-		r.wait(acc.Set.Waiting, in)
-	}
+	r.wait(in)
 	return r
 }
 
 // wait adds what was declared when a person last applied, and is not accepted.
-func (r *Report) wait(all []Waiting, in Input) {
-	for _, w := range all {
+func (r *Report) wait(in Input) {
+	if in.Memory.Accepted == nil {
+		return
+	}
+	for _, w := range in.Memory.Accepted.Set.Waiting {
 		if !in.Policy.Includes(w.Key) {
 			continue
 		}
@@ -83,11 +84,7 @@ func (p *planner) status(s *subject) OfferStatus {
 		}
 	}
 	if st.Offer != nil && st.Offer.HasGateway() {
-		seen := p.World.Seen[s.id(resource.GatewayKind)]
-		st.Gateway = seen.Gateway
-		if st.Gateway == nil && st.Accepted && seen.Presence == resource.Absent { // not even its folder is left
-			st.Gateway = &resource.Running{State: resource.GatewayStopped}
-		}
+		st.Gateway = gatewayOf(p.World.Seen[s.id(resource.GatewayKind)], st.Accepted)
 		if st.Offer.Standalone && st.Gateway != nil {
 			live = gatewayDrain(st.Gateway, s.drain)
 			over := live != nil && !p.Now.Before(live.EndsAt())
@@ -102,6 +99,15 @@ func (p *planner) status(s *subject) OfferStatus {
 		st.Stranded = cmp.Or(w.lost, w.changed)
 	}
 	return st
+}
+
+// gatewayOf gives what was seen of a gateway; nil when nothing is known of it. Of an
+// accepted one that left not even its folder it is known that it does not run.
+func gatewayOf(seen resource.Sighting, accepted bool) *resource.Running {
+	if seen.Gateway == nil && accepted && seen.Presence == resource.Absent {
+		return &resource.Running{State: resource.GatewayStopped}
+	}
+	return seen.Gateway
 }
 
 // gatewayDrain gives the drain that a standalone gateway was configured with; nil

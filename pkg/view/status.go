@@ -145,6 +145,13 @@ func (s Style) standing(o plan.OfferStatus) stand {
 		return stand{"+", "not accepted", care}
 	case !o.Accepted:
 		return stand{"+", "not applied", plain}
+	}
+	return s.selling(o)
+}
+
+// selling words how an accepted offer stands that nobody stopped.
+func (s Style) selling(o plan.OfferStatus) stand {
+	switch {
 	case o.Live == resource.Absent && o.Offer != nil && o.Offer.InCluster():
 		return stand{"○", "not selling", bad}
 	case o.GatewayDown(): // whatever the conditions say
