@@ -22,6 +22,7 @@ func TestRule03_MoneyNeverMovesUnattended(t *testing.T) {
 	s := newSeller(t, shared)
 	s.declare(s.weather("weather", "0.01"), s.weather("other", "0.01"))
 	s.apply(0)
+	s.stock()
 	s.reprice("weather")
 	s.stranger("kubectl-edit").patch(offers, s.ns, "other", map[string]any{"spec": map[string]any{"payment": map[string]any{"payTo": thief}}})
 

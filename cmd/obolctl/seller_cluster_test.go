@@ -106,6 +106,18 @@ func (s *seller) weather(name, price string, lines ...string) string {
 		name, s.ns, price, strings.Join(lines, "\n"))
 }
 
+// stock makes the Service that weather's offers sell, as somebody answers it.
+func (s *seller) stock() {
+	s.t.Helper()
+	who := s.stranger("helm")
+	who.create(services, map[string]any{"apiVersion": "v1", "kind": "Service", "metadata": map[string]any{"name": "weather", "namespace": s.ns},
+		"spec": map[string]any{"ports": []any{map[string]any{"port": int64(8080)}}}})
+	who.create(endpoints, map[string]any{"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+		"metadata":  map[string]any{"name": "weather-1", "namespace": s.ns, "labels": map[string]any{"kubernetes.io/service-name": "weather"}},
+		"endpoints": []any{map[string]any{"addresses": []any{"203.0.113.1"}, "conditions": map[string]any{"ready": true}}},
+		"ports":     []any{map[string]any{"port": int64(8080)}}})
+}
+
 // model is an offer with a gateway on this host.
 func (s *seller) model(name, price string) string {
 	return fmt.Sprintf("inference %q {\n  namespace = %q\n  model     = \"qwen\"\n  upstream  = %q\n  price     = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n",

@@ -32,7 +32,7 @@ func TestStackSeesThroughTheController(t *testing.T) {
 	gone := "Service " + s.ns + "/weather has no ready endpoint"
 	began := s.cluster.Mark(t)
 	contains(t, s.must(0, "status").stdout, "upstream down")
-	contains(t, s.must(0, "status", "http.a").stdout, "upstream ✗ broken "+gone, "next: kubectl describe service -n "+s.ns+" weather")
+	contains(t, s.must(0, "status", "http.a").stdout, "upstream ✗ broken "+gone, "next: kubectl get services,endpointslices -n "+s.ns)
 	until(t, func() bool {
 		return strings.Contains(s.must(0, "status", "demo.hello").stdout, "Service "+s.ns+"/hello has no ready endpoint")
 	})

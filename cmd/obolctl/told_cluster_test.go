@@ -17,6 +17,7 @@ func TestLostStateIsTold(t *testing.T) {
 	s := newSeller(t, shared)
 	s.declare(s.weather("a", "0.01"), s.weather("b", "0.01"), s.weather("c", "0.01"))
 	s.apply(0)
+	s.stock()
 	s.must(0, "plan", "--detailed-exitcode")
 	s.must(0, "status", "--check")
 	s.lose()
