@@ -50,7 +50,7 @@ func (b *bench) untilSold(ctx context.Context) error {
 			ready, listed = append(ready, r), append(listed, l)
 		}
 		r := row{
-			what: fmt.Sprintf("%d new offers with a gateway each, from when the last one answers", n),
+			what: fmt.Sprintf("offers that are new: %d, each with a gateway, from when the last one answers", n),
 			ours: fmt.Sprintf("all Ready %s, listed %s", span(median(ready)), span(median(listed))),
 		}
 		if n <= 10 {
