@@ -3,6 +3,7 @@ package proc
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"syscall"
 	"time"
 
@@ -34,7 +35,10 @@ func (g *glance) busy(ctx context.Context, id resource.ID, record *resource.Reco
 		}
 	}
 	r := &resource.Running{Supervisor: supervisorSystemd, State: resource.GatewayStarting, Restarts: now.restarts, Last: now.exit(), HealthReason: "systemd starts it again"}
-	if now.restarts >= loopRestarts {
+	switch {
+	case removed(filepath.Join(g.s.folder(id), resource.ConfigFile)): // with nothing to run with, it never comes up
+		r.State, r.HealthReason = resource.GatewayCrashLooping, "its configuration was removed"
+	case now.restarts >= loopRestarts:
 		r.State = resource.GatewayCrashLooping
 	}
 	if record != nil {
