@@ -24,6 +24,8 @@ func Linger(ctx context.Context, uid int) error {
 		return fmt.Errorf("cannot reach logind: %v", err)
 	}
 	defer func() { _ = conn.Close() }() // all was said
+	ctx, done := context.WithTimeout(ctx, startWithin)
+	defer done()
 	logind := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1")
 	call := logind.CallWithContext(ctx, "org.freedesktop.login1.Manager.SetUserLinger", 0, uint32(uid), true, false)
 	if call.Err != nil {
