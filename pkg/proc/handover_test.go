@@ -114,7 +114,7 @@ func TestRestartIsCutShort(t *testing.T) {
 		dir, want := here(t), onPort(t)
 		want.Gateway.Upstream = upstream.URL
 		s := supervisor(t, dir, nil)
-		put(t, s, want, resource.Terms{})
+		old := put(t, s, want, resource.Terms{}).Identity
 		done := make(chan error)
 		go func() {
 			answer, err := http.Get("http://" + want.Gateway.Listen[0].String() + "/slow")
@@ -132,6 +132,12 @@ func TestRestartIsCutShort(t *testing.T) {
 		close(release)
 		if err := <-done; err != nil {
 			t.Error(err)
+		}
+		if s.Units.Manager != nil {
+			eventually(t, "systemd finishes the restart", func() bool {
+				now := look(t, dir, want.ID).Gateway
+				return now != nil && now.Answering && now.Identity.PID != old.PID
+			})
 		}
 	})
 }
