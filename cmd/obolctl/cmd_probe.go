@@ -190,9 +190,16 @@ func soldOf(in plan.Input, o offer.Offer) public.Sold {
 	return s
 }
 
-// unanswered says why nothing answers for an offer of a Service; empty when
-// something does, or nobody knows.
+// unanswered says why nothing answers for an offer of the cluster, be it its
+// gateway or its Service; empty when something does, or nobody knows.
 func unanswered(in plan.Input, o offer.Offer) string {
+	if o.HasGateway() && !o.Standalone {
+		seen := in.World.Seen[gatewayID(o.Key())]
+		if g := seen.Gateway; g != nil && !g.Answering || g == nil && seen.Presence == resource.Absent {
+			return "its gateway does not answer"
+		}
+		return ""
+	}
 	id, is := plan.UpstreamOf(o)
 	if seen := in.World.Seen[id]; is && seen.Presence == resource.Absent {
 		return seen.Why

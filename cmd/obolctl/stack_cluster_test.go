@@ -83,6 +83,7 @@ func TestStackSells(t *testing.T) {
 	s.must(0, "plan", "--detailed-exitcode")
 
 	killGateways(t, s.dir)
+	contains(t, s.must(3, "probe").stdout, "its gateway does not answer: nothing answers who pays", `/qwen: not set → "for sale"`)
 	r = s.must(0, "converge")
 	contains(t, r.stdout, "Selling 1 offer: inference.qwen")
 	contains(t, r.stderr, "the cluster has not asked its gateway since it is there: the controller was asked to look again")

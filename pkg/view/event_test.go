@@ -213,7 +213,7 @@ func TestNoteFits(t *testing.T) {
 	}
 }
 
-// TestMemory shows history, accepted sets and state.
+// TestMemory shows history and state.
 func TestMemory(t *testing.T) {
 	t.Parallel()
 	s := view.Style{Now: now}
@@ -226,7 +226,6 @@ func TestMemory(t *testing.T) {
 	qwen := inference("qwen", 31)
 	set := plan.Accepted{Number: 7, By: "ana", At: ago(50 * time.Hour), Set: plan.Set{Offers: []offer.Offer{*qwen},
 		Source: plan.Source{Path: "/home/ana/shop/offers.hcl", GitCommit: "3f2a9c1d5e6b", GitDirty: true}}}
-	older := plan.Accepted{Number: 6, By: "ben", At: ago(99 * time.Hour)}
 	m := plan.Memory{Accepted: &set, Holder: "5d41402a", Context: "k3d-obol-stack", Kubeconfig: "/home/ana/.kube/config", BootID: "b-1",
 		Marks: offer.Marks{
 			Tombstones: []offer.Tombstone{{Key: offer.Key{Type: offer.HTTP, Namespace: "apps", Name: "old"}, Origin: offer.FromCommand, By: "ana", At: ago(time.Hour), Reason: "replaced"}},
@@ -246,8 +245,6 @@ func TestMemory(t *testing.T) {
 		write("history none", func(b *bytes.Buffer) error { return view.History(b, nil, s) }),
 		write("history json", func(b *bytes.Buffer) error { return view.HistoryJSON(b, "home", entries) }),
 		write("history none json", func(b *bytes.Buffer) error { return view.HistoryJSON(b, "home", nil) }),
-		write("accepted", func(b *bytes.Buffer) error { return view.Accepted(b, []plan.Accepted{older, set}, s) }),
-		write("accepted none", func(b *bytes.Buffer) error { return view.Accepted(b, nil, s) }),
 		write("state", func(b *bytes.Buffer) error { return view.State(b, "/home/ana/.local/state/obolctl/home", m, s) }),
 		write("state none", func(b *bytes.Buffer) error { return view.State(b, "/s", plan.Memory{}, s) }),
 		write("state json", func(b *bytes.Buffer) error { return view.StateJSON(b, "/s", m) }))

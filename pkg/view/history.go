@@ -84,28 +84,6 @@ func HistoryJSON(w io.Writer, site string, entries []Entry) error {
 	}{formatVersion, site, list(entries)})
 }
 
-// Accepted writes the accepted sets of a site, in the order given.
-func Accepted(w io.Writer, sets []plan.Accepted, s Style) error {
-	p := &page{Style: s}
-	if len(sets) == 0 {
-		p.flow(0, text("Nothing accepted here."))
-		return p.to(w)
-	}
-	rows := [][]span{heads("SET", "WHEN", "BY", "COMMIT", "OFFERS")}
-	for _, a := range sets {
-		commit := "-"
-		if c := a.Set.Source.GitCommit; c != "" {
-			commit = cut7(c)
-			if a.Set.Source.GitDirty {
-				commit += " and changes"
-			}
-		}
-		rows = append(rows, []span{{text: strconv.Itoa(a.Number), tone: bold}, text(s.date(a.At)), text(a.By), text(commit), text(number(len(a.Set.Offers)))})
-	}
-	p.grid(rows)
-	return p.to(w)
-}
-
 // State writes what a site remembers: its folder, the accepted set, and each
 // mark with who set it, when and why.
 func State(w io.Writer, folder string, m plan.Memory, s Style) error {
