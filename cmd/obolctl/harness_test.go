@@ -51,7 +51,7 @@ func newOperator(t testing.TB, env ...string) *operator {
 	o := &operator{t: t, exe: binary, dir: dir, env: append([]string{
 		"HOME=" + dir, "USER=op", "PATH=" + os.Getenv("PATH"), "XDG_STATE_HOME=" + filepath.Join(dir, "state"), "NO_COLOR=1",
 	}, env...)}
-	t.Cleanup(func() { killGateways(t, dir) })
+	t.Cleanup(func() { endGateways(t, dir) })
 	return o
 }
 
@@ -109,8 +109,21 @@ func (o *operator) must(code int, args ...string) result {
 	return r
 }
 
-// killGateways ends the gateways whose configuration lies below a folder: what a
-// test left running.
+// endGateways ends what a test left running, and what a command that was killed a
+// moment ago had just begun to start.
+func endGateways(t testing.TB, dir string) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); len(gatewaysBelow(t, dir)) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Errorf("gateways below %s go on after they were killed: %v", dir, gatewaysBelow(t, dir))
+			return
+		}
+		killGateways(t, dir)
+	}
+}
+
+// killGateways ends the gateways whose configuration lies below a folder, as a
+// power cut does.
 func killGateways(t testing.TB, dir string) {
 	t.Helper()
 	for _, pid := range gatewaysBelow(t, dir) {
