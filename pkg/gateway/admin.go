@@ -88,12 +88,16 @@ func reply(w http.ResponseWriter, status int, v any) {
 func (s *server) identity() resource.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	refused := s.catchUp()
 	a := resource.Answer{Record: s.record, State: resource.GatewayRunning, Listen: s.listening()}
 	health := s.front.Load().health
 	a.HealthSince = health.turned()
 	a.Healthy, a.HealthReason = health.now()
 	if s.draining.Load() {
 		a.Healthy, a.HealthReason = false, "the gateway is about to stop"
+	}
+	if refused != nil {
+		a.Healthy, a.HealthReason = false, "payments are refused: "+refused.Error()
 	}
 	if at := s.pathSeen.Load(); at != 0 {
 		a.PathSeen = time.Unix(0, at).UTC()

@@ -24,14 +24,17 @@ func (s *server) newTable(p *plane) (*charge.Table, error) {
 }
 
 // openLedger opens the ledger of a standalone offer, once: payments outlive
-// configurations. The caller holds mu.
-func (s *server) openLedger(c resource.Gateway) error {
+// configurations. One that takes nothing is said in the log. The caller holds mu.
+func (s *server) openLedger(ctx context.Context, c resource.Gateway) error {
 	if !c.Standalone || s.ledger != nil {
 		return nil
 	}
 	l, err := ledger.Open(filepath.Join(s.path, resource.SalesFolder, c.Offer.Namespace+"."+c.Offer.Name), time.Now())
 	if err != nil {
 		return err
+	}
+	if err := l.Mend(); err != nil {
+		s.log.ErrorContext(ctx, "payments are refused until there is room to write them down", "error", err.Error())
 	}
 	s.ledger = l
 	s.till = charge.NewTill(charge.Options{Ledger: l, Log: s.log, Metrics: s.metrics})

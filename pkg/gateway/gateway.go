@@ -100,6 +100,7 @@ type server struct {
 
 	mu      sync.Mutex // held by a reload, and by whoever reads what follows
 	record  resource.Record
+	written bool                            // is the record
 	sockets map[netip.AddrPort]net.Listener // by configured address
 }
 
@@ -197,20 +198,20 @@ func open(o Options) (*server, error) {
 func (s *server) close() error { return errors.Join(s.lock.Close(), s.dir.Close()) }
 
 // start loads the configuration, leaves the record, and listens, in this
-// order: a gateway that can be reached can be found too.
+// order: a gateway that can be reached can be found too, unless the disk is full.
 func (s *server) start(ctx context.Context) (*http.Server, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p, err := s.load(ctx, nil)
 	if err == nil {
-		err = s.openLedger(p.cfg)
+		err = s.openLedger(ctx, p.cfg)
 	}
 	if err != nil {
 		return nil, err
 	}
 	s.record.Digest = p.digest
-	if err := s.writeRecord(); err != nil {
-		return nil, err
+	if err := s.writeRecord(); err != nil { // nobody needs it who buys, and who looks finds the process by its socket
+		s.log.WarnContext(ctx, "the record is not written until there is room for it", "error", err.Error())
 	}
 	fresh := s.inherit(ctx, p.wants())
 	if err := s.bind(ctx, p.wants(), fresh); err != nil {
@@ -240,7 +241,7 @@ func (s *server) reload(ctx context.Context) error {
 	}
 	charging := s.till != nil
 	if err == nil {
-		err = s.openLedger(p.cfg)
+		err = s.openLedger(ctx, p.cfg)
 	}
 	if err != nil {
 		return err

@@ -87,8 +87,23 @@ func (s *server) leave(cause error) error {
 	return writeJSON(filepath.Join(s.path, resource.ExitFile), ending)
 }
 
+// writeRecord writes the record. The caller holds mu.
 func (s *server) writeRecord() error {
-	return writeJSON(filepath.Join(s.path, resource.RecordFile), s.record)
+	err := writeJSON(filepath.Join(s.path, resource.RecordFile), s.record)
+	s.written = err == nil
+	return err
+}
+
+// catchUp writes what there was no room for, whenever somebody asks how this
+// gateway is. It gives why payments are refused. The caller holds mu.
+func (s *server) catchUp() error {
+	if !s.written {
+		_ = s.writeRecord() // the log has said why
+	}
+	if s.ledger == nil {
+		return nil
+	}
+	return s.ledger.Mend()
 }
 
 func writeJSON(path string, v any) error {

@@ -108,6 +108,29 @@ func (l *Ledger) commit(b *batch) {
 	}
 }
 
+// Mend begins a new segment where nothing may be written to the last one, and
+// says why claims fail for as long as that does. Else it does nothing.
+func (l *Ledger) Mend() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	return l.mend()
+}
+
+// mend is Mend for who holds writing.
+func (l *Ledger) mend() error {
+	if l.broken == nil {
+		return nil
+	}
+	l.mu.Lock()
+	busy, s := l.closed || l.next != nil, l.start()
+	l.mu.Unlock()
+	if busy { // what waits is in the book, and would be told twice: it begins the segment itself
+		return l.broken
+	}
+	l.broken = l.begin(*s)
+	return l.broken
+}
+
 // A start is what a segment begins with.
 type start struct {
 	header

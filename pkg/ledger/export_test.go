@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -20,6 +21,23 @@ func (l *Ledger) WriteTo(f *os.File) {
 	defer l.writing.Unlock()
 	_ = l.file.Close()
 	l.file = f
+}
+
+// MendBefore mends while a call that was made before waits to be written.
+func (l *Ledger) MendBefore(call func()) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	go call()
+	for !l.waits() {
+		runtime.Gosched()
+	}
+	return l.mend()
+}
+
+func (l *Ledger) waits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.next != nil
 }
 
 // Size is how many payments are in memory.

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -228,4 +229,41 @@ func TestClaimThatBeginsASegment(t *testing.T) {
 		l = reopen(t, l, dir, day.Add(24*time.Hour))
 		same(t, dir, []ledger.Sale{freed, {Entry: entry(1, day), State: ledger.Unknown, Reason: "the gateway was killed while it was being served"}})
 	}
+}
+
+// TestMend: what is broken is whole again as soon as it can be, without anybody
+// who pays.
+func TestMend(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sales")
+	away := dir + ".away"
+	l := open(t, dir, day)
+	must(t, l.Mend())
+	in(t, l, 1, ledger.Claimed)
+	fill(t, l)
+	must(t, os.Rename(dir, away))
+	fails(t, l.Settle(claim(1), hash), "no space left")
+	fails(t, l.Mend(), "no such file")
+	must(t, os.Rename(away, dir))
+	must(t, l.Mend())
+	same(t, dir, []ledger.Sale{{Entry: entry(1, day), State: ledger.Settled, Transaction: hash}})
+	must(t, l.Claim(t.Context(), entry(2, day)))
+}
+
+// TestMendBesideAClaim leaves the new segment to the claim that waits: in it twice,
+// no later process could read it.
+func TestMendBesideAClaim(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "sales")
+	away := dir + ".away"
+	l := open(t, dir, day)
+	fill(t, l)
+	must(t, os.Rename(dir, away))
+	fails(t, l.Claim(t.Context(), entry(1, day)), "no space left")
+	must(t, os.Rename(away, dir))
+	claimed := make(chan error, 1)
+	fails(t, l.MendBefore(func() { claimed <- l.Claim(context.Background(), entry(1, day)) }), "no space left")
+	must(t, <-claimed)
+	same(t, dir, []ledger.Sale{{Entry: entry(1, day), State: ledger.Claimed}})
+	reopen(t, l, dir, day)
 }

@@ -65,11 +65,11 @@ type Ledger struct {
 	closed bool
 
 	writing sync.Mutex // held by who writes; taken before mu
-	file    *os.File
-	number  int   // of its segment
-	size    int   // bytes in it
-	full    int   // bytes at which a new one is begun
-	broken  error // why nothing may be written to it any more
+	file    *os.File   // nil until a segment of our own was begun
+	number  int        // of its segment
+	size    int        // bytes in it
+	full    int        // bytes at which a new one is begun
+	broken  error      // why nothing may be written to it any more
 }
 
 // Open reads the ledger in a folder, which is made with mode 0700 when it is
@@ -78,6 +78,9 @@ type Ledger struct {
 //
 // A claim that the last process left without an end was cut off by a kill: it
 // is unknown from now on. Debts are as they were.
+//
+// On a full disk it is open all the same: it knows all that it knew, and grants no
+// claim until there is room; see [Ledger.Mend].
 func Open(dir string, now time.Time) (*Ledger, error) {
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot open the ledger: %v", err)
@@ -125,7 +128,7 @@ func (l *Ledger) load(now time.Time) error {
 		return err
 	}
 	if len(all) == 0 {
-		return l.begin(*l.start())
+		return l.beginFirst()
 	}
 	l.number = all[len(all)-1]
 	path := segmentPath(l.dir, l.number)
@@ -146,8 +149,20 @@ func (l *Ledger) load(now time.Time) error {
 	} else {
 		l.forget(cut)
 	}
-	return l.begin(*l.start())
+	return l.beginFirst()
 }
+
+// beginFirst begins the first segment of this process, or leaves that for when
+// there is room.
+func (l *Ledger) beginFirst() error {
+	if l.broken = l.begin(*l.start()); l.broken != nil && !noRoom(l.broken) {
+		return l.broken
+	}
+	return nil
+}
+
+// noRoom tells whether an error goes by itself, when somebody makes room.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 func syncFile(path string) error {
 	f, err := os.Open(path)
@@ -245,5 +260,8 @@ func (l *Ledger) Close() error {
 	}
 	l.writing.Lock() // and whoever writes now is done, too
 	defer l.writing.Unlock()
+	if l.file == nil {
+		return freeLock(l.lock)
+	}
 	return errors.Join(l.file.Close(), freeLock(l.lock))
 }
