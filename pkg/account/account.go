@@ -12,8 +12,10 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/godbus/dbus/v5"
 )
 
@@ -23,60 +25,132 @@ const LingerDir = "/var/lib/systemd/linger"
 
 const systemBus = "/run/dbus/system_bus_socket"
 
-// dialWithin is how long a bus may take to let us in: at boot many want to.
-const dialWithin = 20 * time.Second
+// Patience is how long a manager may take to answer one question, and a bus to let
+// us in: at boot many want to.
+const Patience = 20 * time.Second
+
+// Limit gives a context in which what this account's manager is asked has an end.
+func Limit(ctx context.Context, within time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, within, fmt.Errorf("no answer within %v: try again, and see systemctl status user@%d", within, os.Getuid()))
+}
+
+// Why gives the error of what was asked in a context: where that has ended, how
+// it did.
+func Why(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
 
 func runtimeDir(uid int) string { return "/run/user/" + strconv.Itoa(uid) }
 
 // Private is the socket at which an account's manager listens itself.
-func Private(uid int) string { return filepath.Join(runtimeDir(uid), "systemd", "private") }
+func Private(uid int) string { return private(runtimeDir(uid)) }
 
-// Dial connects to an account's manager: at the account's bus or, where no bus was
-// installed, at the manager's own socket. Only the account itself, and root, are
-// let in. The connection outlives ctx.
-func Dial(ctx context.Context, uid int) (*dbus.Conn, error) {
-	conn, err := dial(ctx, filepath.Join(runtimeDir(uid), "bus"), uid, (*dbus.Conn).Hello)
+func private(dir string) string { return filepath.Join(dir, "systemd", "private") }
+
+// Connect connects to an account's manager: at the account's bus or, where there is
+// none, at the manager's own socket. Only the account itself, and root, are let
+// in. The connection outlives ctx.
+func Connect(ctx context.Context, uid int) (*systemd.Conn, error) {
+	return connect(ctx, runtimeDir(uid), uid)
+}
+
+// connect has both halves of the connection, that for calls and that for signals,
+// go to one server: what is asked at the manager's own socket is not told at a bus
+// that has come up meanwhile, as it does while the manager starts.
+func connect(ctx context.Context, dir string, uid int) (*systemd.Conn, error) {
+	return eitherOf(dir, func(socket string, greet func(*dbus.Conn) error) (*systemd.Conn, error) {
+		return open(ctx, socket, func(life context.Context) (*systemd.Conn, error) {
+			return systemd.NewConnection(func() (*dbus.Conn, error) { return dial(life, socket, uid, greet) })
+		})
+	})
+}
+
+// UnitPath gives the folders in which an account's manager looks for units.
+func UnitPath(ctx context.Context, uid int) ([]string, error) {
+	conn, err := eitherOf(runtimeDir(uid), func(socket string, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
+		return dialFor(ctx, socket, uid, greet)
+	})
+	if err != nil {
+		return nil, err
+	}
+	var folders []string
+	err = property(ctx, conn, "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager.UnitPath", &folders)
+	return folders, errors.Join(err, conn.Close())
+}
+
+// eitherOf tries the bus in an account's runtime folder and then, where that does
+// not answer, the manager's own socket.
+func eitherOf[T any](dir string, try func(socket string, greet func(*dbus.Conn) error) (T, error)) (T, error) {
+	conn, err := try(filepath.Join(dir, "bus"), (*dbus.Conn).Hello)
 	if err == nil {
 		return conn, nil
 	}
 	nobody := func(*dbus.Conn) error { return nil } // who is no bus is not greeted
-	if own, ownErr := dial(ctx, Private(uid), uid, nobody); ownErr == nil {
+	if own, ownErr := try(private(dir), nobody); ownErr == nil {
 		return own, nil
 	}
-	return nil, err
+	return conn, err
 }
 
 // DialSystem connects to the system's bus. The connection outlives ctx.
 func DialSystem(ctx context.Context) (*dbus.Conn, error) {
-	return dial(ctx, systemBus, os.Geteuid(), (*dbus.Conn).Hello)
+	return dialFor(ctx, systemBus, os.Geteuid(), (*dbus.Conn).Hello)
 }
 
-// dial connects to a socket that speaks D-Bus, as an account.
-func dial(ctx context.Context, socket string, uid int, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
+func dialFor(ctx context.Context, socket string, uid int, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
+	return open(ctx, socket, func(life context.Context) (*dbus.Conn, error) { return dial(life, socket, uid, greet) })
+}
+
+// open makes connections to a socket that outlive ctx. Making them takes no longer
+// than that, nor than our patience: they are cut off then, whatever they wait for.
+func open[T any](ctx context.Context, socket string, connect func(life context.Context) (T, error)) (conn T, err error) {
+	limited, done := Limit(ctx, Patience)
+	defer done()
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	cut := context.AfterFunc(limited, end)
+	if conn, err = connect(life); !cut() {
+		err = context.Cause(limited)
+	}
+	if err != nil {
+		end()
+		return conn, fmt.Errorf("%q: %w", socket, err)
+	}
+	return conn, nil
+}
+
+// dial connects to a socket that speaks D-Bus, as an account, for as long as a
+// context lasts.
+func dial(life context.Context, socket string, uid int, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
 	if _, err := os.Stat(socket); err != nil {
 		return nil, err
 	}
-	limited, done := context.WithTimeout(ctx, dialWithin)
-	defer done()
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	undo := context.AfterFunc(limited, end)
 	conn, err := dbus.Dial("unix:path="+dbus.EscapeBusAddressValue(socket), dbus.WithContext(life))
 	if err != nil {
-		end()
-		return nil, fmt.Errorf("%q: %w", socket, err)
+		return nil, err
 	}
-	err = conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))})
-	if err == nil {
-		err = greet(conn)
+	if err := conn.Auth([]dbus.Auth{dbus.AuthExternal(strconv.Itoa(uid))}); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	if !undo() && err == nil {
-		err = limited.Err()
-	}
-	if err != nil {
-		end()
-		return nil, fmt.Errorf("%q: %w", socket, err)
+	if err := greet(conn); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
+}
+
+// property asks for a property, which is named with its interface.
+func property(ctx context.Context, conn *dbus.Conn, service string, path dbus.ObjectPath, name string, value any) error {
+	ctx, done := Limit(ctx, Patience)
+	defer done()
+	var said dbus.Variant
+	dot := strings.LastIndexByte(name, '.')
+	get := conn.Object(service, path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, name[:dot], name[dot+1:])
+	if err := get.Store(&said); err != nil {
+		return Why(ctx, err)
+	}
+	return said.Store(value)
 }
 
 // Lingers tells whether an account's manager runs from boot on, whether anybody
@@ -102,15 +176,8 @@ func lingers(ctx context.Context, uid int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	ctx, done := context.WithTimeout(ctx, dialWithin)
-	defer done()
-	var on dbus.Variant
+	var on bool
 	path := dbus.ObjectPath("/org/freedesktop/login1/user/_" + strconv.Itoa(uid))
-	get := bus.Object("org.freedesktop.login1", path).CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, "org.freedesktop.login1.User", "Linger")
-	if err := errors.Join(get.Store(&on), bus.Close()); err != nil {
-		return false, err
-	}
-	var lingers bool
-	err = on.Store(&lingers)
-	return lingers, err
+	err = property(ctx, bus, "org.freedesktop.login1", path, "org.freedesktop.login1.User.Linger", &on)
+	return on, errors.Join(err, bus.Close())
 }

@@ -24,15 +24,19 @@ func Linger(ctx context.Context, uid int) error {
 		return fmt.Errorf("cannot reach logind: %v", err)
 	}
 	defer func() { _ = conn.Close() }() // all was said
-	ctx, done := context.WithTimeout(ctx, startWithin)
+	ctx, done := account.Limit(ctx, allowWithin)
 	defer done()
 	logind := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1")
 	call := logind.CallWithContext(ctx, "org.freedesktop.login1.Manager.SetUserLinger", 0, uint32(uid), true, false)
 	if call.Err != nil {
-		return fmt.Errorf("%w: %v", ErrMayNotLinger, call.Err)
+		return fmt.Errorf("%w: %v", ErrMayNotLinger, account.Why(ctx, call.Err))
 	}
 	return durable.SyncDir(account.LingerDir)
 }
+
+// allowWithin is how long logind may take to enable lingering: somebody may have
+// to type a password.
+const allowWithin = 2 * time.Minute
 
 // startWithin is how long an account's manager may take to start.
 const startWithin = 20 * time.Second

@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -42,28 +41,27 @@ type Manager struct {
 // UnitDir is the folder of an account's units.
 func UnitDir(configDir string) string { return filepath.Join(configDir, "systemd", "user") }
 
-// Connect reaches the service manager of an account at its bus, wherever the
-// environment says that is, and checks that it reads the units below the account's
-// configuration folder. It fails with [ErrNoSystemd] where there cannot be one,
-// and with [ErrNoManager] when it does not run now.
+// changeWithin is how long the manager may take for all that a change to the units
+// asks of it.
+const changeWithin = time.Minute
+
+// Connect reaches the service manager of an account, and checks that it reads the
+// units below the account's configuration folder. It fails with [ErrNoSystemd]
+// where there cannot be one, and with [ErrNoManager] when it does not answer now.
 func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 	if !Booted() {
 		return nil, ErrNoSystemd
 	}
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return account.Dial(ctx, uid) })
+	folders, err := account.UnitPath(ctx, uid)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
-	m := &Manager{conn, UnitDir(configDir)}
-	folders, err := conn.GetManagerProperty("UnitPath")
-	if err != nil {
-		err = fmt.Errorf("cannot ask the user manager: %v", err)
-	} else if !strings.Contains(folders, strconv.Quote(m.dir)) {
-		err = fmt.Errorf("the user manager finds no units in %q: it was started with another XDG_CONFIG_HOME", m.dir)
+	m := &Manager{dir: UnitDir(configDir)}
+	if !slices.Contains(folders, m.dir) {
+		return nil, fmt.Errorf("the user manager finds no units in %q: it was started with another XDG_CONFIG_HOME", m.dir)
 	}
-	if err != nil {
-		conn.Close()
-		return nil, err
+	if m.conn, err = account.Connect(ctx, uid); err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
 	return m, nil
 }
@@ -75,6 +73,8 @@ func (m *Manager) Close() { m.conn.Close() }
 // and the timers. It tells what it changed, in order; nothing the second time.
 // Drop-ins are left alone. What an earlier call left half done is finished.
 func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, err error) {
+	ctx, done := account.Limit(ctx, changeWithin)
+	defer done()
 	if err := durable.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, 
 	names := enabled(units)
 	_, links, err := m.conn.EnableUnitFilesContext(ctx, names, false, false)
 	if err != nil {
-		return changed, fmt.Errorf("cannot enable the units: %v", err)
+		return changed, fmt.Errorf("cannot enable the units: %w", account.Why(ctx, err))
 	}
 	for _, l := range links {
 		changed = append(changed, "enabled "+filepath.Base(l.Filename))
@@ -103,7 +103,7 @@ func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, 
 		}
 	}
 	if err := m.conn.ReloadContext(ctx); err != nil {
-		return changed, fmt.Errorf("cannot make the user manager read its units: %v", err)
+		return changed, fmt.Errorf("cannot make the user manager read its units: %w", account.Why(ctx, err))
 	}
 	for _, name := range names {
 		if path.Ext(name) == ".service" { // the timer starts it in its time
@@ -132,23 +132,13 @@ func enabled(units []Unit) []string {
 	return names
 }
 
-// start starts a unit that does not run, and waits for that. A manager that is
-// just starting itself may never tell how its job ended; then what has become of
-// the unit counts.
+// start starts a unit that does not run, and waits for that.
 func (m *Manager) start(ctx context.Context, name string) (started bool, err error) {
 	now, err := m.Inspect(ctx, name)
 	if err != nil || now.Active == "active" {
 		return false, err
 	}
-	limited, done := context.WithTimeout(ctx, startWithin)
-	defer done()
-	result, err := m.Run(limited, name)
-	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		if now, err = m.Inspect(ctx, name); err == nil && now.Active == "active" {
-			return true, nil
-		}
-		result = "it did not start within " + startWithin.String()
-	}
+	result, err := m.Run(ctx, name)
 	if err == nil && result != "done" {
 		err = fmt.Errorf("cannot start %s: %s", name, result)
 	}
@@ -156,32 +146,36 @@ func (m *Manager) start(ctx context.Context, name string) (started bool, err err
 }
 
 // Run starts a unit, and returns how that ended: "done" is success. A unit that
-// runs once has run by then.
+// runs once has run by then: only ctx ends the wait for it.
 func (m *Manager) Run(ctx context.Context, name string) (result string, err error) {
 	done := make(chan string, 1)
 	if _, err := m.conn.StartUnitContext(ctx, name, "replace", done); err != nil {
-		return "", fmt.Errorf("cannot start %s: %v", name, err)
+		return "", fmt.Errorf("cannot start %s: %w", name, account.Why(ctx, err))
 	}
 	select {
 	case result := <-done:
 		return result, nil
 	case <-ctx.Done():
-		return "", ctx.Err()
+		return "", fmt.Errorf("%s has not started: %w", name, context.Cause(ctx))
 	}
 }
 
 // Trigger has the manager start a unit, and does not wait for it.
 func (m *Manager) Trigger(ctx context.Context, name string) error {
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	if _, err := m.conn.StartUnitContext(ctx, name, "replace", nil); err != nil {
-		return fmt.Errorf("cannot start %s: %v", name, err)
+		return fmt.Errorf("cannot start %s: %w", name, account.Why(ctx, err))
 	}
 	return nil
 }
 
 // Kill ends the processes of a unit as a crash would, without asking them.
 func (m *Manager) Kill(ctx context.Context, name string) error {
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	if err := m.conn.KillUnitWithTarget(ctx, name, systemd.All, int32(syscall.SIGKILL)); err != nil {
-		return fmt.Errorf("cannot kill %s: %v", name, err)
+		return fmt.Errorf("cannot kill %s: %w", name, account.Why(ctx, err))
 	}
 	return nil
 }
@@ -190,6 +184,8 @@ func (m *Manager) Kill(ctx context.Context, name string) error {
 // sites share once no other site has any. Gateways that run go on, and what they
 // run from stays for as long as they do. It tells what it removed.
 func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string, err error) {
+	ctx, done := account.Limit(ctx, changeWithin)
+	defer done()
 	names := []string{ConvergeTimer(site), ConvergeService(site)}
 	others, err := sitesIn(m.dir)
 	if err != nil {
@@ -199,7 +195,7 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 		names = append(names, Target)
 		run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"obolctl-gateway@*.service"})
 		if err != nil {
-			return nil, fmt.Errorf("cannot list the gateways' units: %v", err)
+			return nil, fmt.Errorf("cannot list the gateways' units: %w", account.Why(ctx, err))
 		}
 		if len(run) == 0 {
 			names = append(names, gatewayTemplate)
@@ -215,7 +211,7 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 		}
 	}
 	if err := m.conn.ReloadContext(ctx); err != nil {
-		return removed, fmt.Errorf("cannot make the user manager read its units: %v", err)
+		return removed, fmt.Errorf("cannot make the user manager read its units: %w", account.Why(ctx, err))
 	}
 	return removed, nil
 }
@@ -233,13 +229,13 @@ func (m *Manager) remove(ctx context.Context, name string) (bool, error) {
 			select {
 			case <-done:
 			case <-ctx.Done():
-				return false, ctx.Err()
+				return false, fmt.Errorf("%s has not stopped: %w", name, context.Cause(ctx))
 			}
 		} else if !notLoaded(err) {
-			return false, fmt.Errorf("cannot stop %s: %v", name, err)
+			return false, fmt.Errorf("cannot stop %s: %w", name, account.Why(ctx, err))
 		}
 		if _, err := m.conn.DisableUnitFilesContext(ctx, []string{name}, false); err != nil {
-			return false, fmt.Errorf("cannot disable %s: %v", name, err)
+			return false, fmt.Errorf("cannot disable %s: %w", name, account.Why(ctx, err))
 		}
 	}
 	return true, durable.Remove(path)
@@ -304,9 +300,11 @@ type State struct {
 
 // Inspect asks how a unit stands.
 func (m *Manager) Inspect(ctx context.Context, name string) (State, error) {
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	all, err := m.conn.GetAllPropertiesContext(ctx, name)
 	if err != nil {
-		return State{}, fmt.Errorf("cannot ask about %s: %v", name, err)
+		return State{}, fmt.Errorf("cannot ask about %s: %w", name, account.Why(ctx, err))
 	}
 	s := stateOf(name, all)
 	there, err := m.dropIns(name)

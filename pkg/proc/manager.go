@@ -9,17 +9,12 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
-	"github.com/godbus/dbus/v5"
 	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/account"
 )
-
-// askWithin is how long the manager may take to answer: at boot many ask it.
-const askWithin = 20 * time.Second
 
 // A Manager is the service manager of this account: systemd's user manager. It is
 // safe for concurrent use.
@@ -35,7 +30,7 @@ type Manager struct {
 // manager is nil, gateways are to be detached processes, and why says it for
 // people. No variable of the environment counts.
 func Choose(ctx context.Context, units string) (m *Manager, why string) {
-	folders, err := unitPath(ctx)
+	folders, err := account.UnitPath(ctx, os.Getuid())
 	switch {
 	case err != nil:
 		return nil, fmt.Sprintf("no user manager of systemd answers: %v", err)
@@ -51,24 +46,6 @@ func Choose(ctx context.Context, units string) (m *Manager, why string) {
 	return &Manager{uid: os.Getuid()}, ""
 }
 
-// unitPath gives the folders in which the manager looks for units.
-func unitPath(ctx context.Context) (folders []string, err error) {
-	bus, err := account.Dial(ctx, os.Getuid())
-	if err != nil {
-		return nil, err
-	}
-	ctx, done := context.WithTimeout(ctx, askWithin)
-	defer done()
-	var said dbus.Variant
-	manager := bus.Object("org.freedesktop.systemd1", "/org/freedesktop/systemd1")
-	get := manager.CallWithContext(ctx, "org.freedesktop.DBus.Properties.Get", 0, "org.freedesktop.systemd1.Manager", "UnitPath")
-	if err := errors.Join(get.Store(&said), bus.Close()); err != nil {
-		return nil, err
-	}
-	err = said.Store(&folders)
-	return folders, err
-}
-
 // connect gives the connection, made when it is first needed and again when it
 // was lost.
 func (m *Manager) connect(ctx context.Context) (*systemd.Conn, error) {
@@ -77,7 +54,7 @@ func (m *Manager) connect(ctx context.Context) (*systemd.Conn, error) {
 	if m.conn != nil && m.conn.Connected() {
 		return m.conn, nil
 	}
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return account.Dial(ctx, m.uid) })
+	conn, err := account.Connect(ctx, m.uid)
 	if err != nil {
 		return nil, fmt.Errorf("cannot reach the user manager of systemd: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -82,18 +83,20 @@ func (u *units) survey(ctx context.Context, ids []resource.ID, all bool) (map[re
 	if err != nil {
 		return nil, err
 	}
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	var names []string
 	for _, id := range ids {
 		names = append(names, u.unit(id))
 	}
 	said, err := conn.ListUnitsByNamesContext(ctx, names)
 	if err != nil {
-		return nil, fmt.Errorf("cannot ask systemd for units: %w", err)
+		return nil, fmt.Errorf("cannot ask systemd for units: %w", account.Why(ctx, err))
 	}
 	if all {
 		others, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{unitPrefix + u.Units.Site + ":*" + unitSuffix})
 		if err != nil {
-			return nil, fmt.Errorf("cannot ask systemd for units: %w", err)
+			return nil, fmt.Errorf("cannot ask systemd for units: %w", account.Why(ctx, err))
 		}
 		said = append(said, others...)
 	}
@@ -123,9 +126,11 @@ func (u *units) service(ctx context.Context, id resource.ID) (service, error) {
 	if err != nil {
 		return service{}, err
 	}
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	said, err := conn.GetUnitTypePropertiesContext(ctx, u.unit(id), "Service")
 	if err != nil {
-		return service{}, fmt.Errorf("cannot ask systemd for %q: %w", u.unit(id), err)
+		return service{}, fmt.Errorf("cannot ask systemd for %q: %w", u.unit(id), account.Why(ctx, err))
 	}
 	number := func(name string) int {
 		switch v := said[name].(type) {

@@ -17,6 +17,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"golang.org/x/sys/unix"
 
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -145,12 +146,14 @@ func (u *units) forget(ctx context.Context, id resource.ID) error {
 	if err != nil {
 		return err
 	}
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	gone, err := conn.DisableUnitFilesContext(ctx, []string{u.unit(id)}, false)
 	if err == nil && len(gone) > 0 {
 		err = u.reload(ctx, conn)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot disable %q: %w", u.unit(id), err)
+		return fmt.Errorf("cannot disable %q: %w", u.unit(id), account.Why(ctx, err))
 	}
 	_ = conn.ResetFailedUnitContext(ctx, u.unit(id)) // one that is not loaded has nothing to forget
 	return nil
@@ -168,7 +171,6 @@ func (u *units) start(ctx context.Context, id resource.ID, how jobFunc, old *res
 	if err := u.enable(ctx, conn, id); err != nil {
 		return err
 	}
-	_ = conn.ResetFailedUnitContext(ctx, u.unit(id)) // one that is not loaded has not failed
 	within := u.Ready
 	if old != nil {
 		within += u.grace(*old) + killWithin
@@ -234,6 +236,8 @@ func (u *units) abandon(ctx context.Context, conn *systemd.Conn, id resource.ID)
 
 // enable makes sure that the unit can run, and does at boot.
 func (u *units) enable(ctx context.Context, conn *systemd.Conn, id resource.ID) error {
+	ctx, done := account.Limit(ctx, account.Patience)
+	defer done()
 	if err := u.Units.Pin(); err != nil {
 		return err
 	}
@@ -246,8 +250,9 @@ func (u *units) enable(ctx context.Context, conn *systemd.Conn, id resource.ID) 
 		err = u.reload(ctx, conn)
 	}
 	if err != nil {
-		return fmt.Errorf("cannot enable %q: %w", u.unit(id), err)
+		return fmt.Errorf("cannot enable %q: %w", u.unit(id), account.Why(ctx, err))
 	}
+	_ = conn.ResetFailedUnitContext(ctx, u.unit(id)) // one that is not loaded has not failed
 	return nil
 }
 
