@@ -30,7 +30,7 @@ func convergeCommand(p process) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "watch", Usage: "go on: keep gateways alive, and look again at an interval"},
 			&cli.DurationFlag{Name: "interval", Value: time.Minute, Usage: "between looks, with --watch"},
-			&cli.DurationFlag{Name: "wait-api", Value: 5 * time.Minute, Usage: "how long to wait for the API server"},
+			&cli.DurationFlag{Name: "wait-api", Value: 5 * time.Minute, Usage: "how long to wait for the API server, and then for what its cluster lacks"},
 			&cli.StringFlag{Name: "notify", Usage: "systemd `UNIT` of this account to start once for each new failure or decision"},
 		},
 		Action: func(c *cli.Context) error {
@@ -71,27 +71,19 @@ type keeper struct {
 	answered atomic.Pointer[time.Time] // when the API server did that was waited for; nil: it was not, or that is noted
 
 	wait     time.Duration // until what was restored sells; 0: not at all
-	restored bool          // something was, gateways before the first round too
-	going    []resource.ID // what the last round could not make again, since it is being deleted
+	restored bool          // something was, gateways before the first round too, and was not seen to sell since
+	lacks    string        // what the last round found to come by itself, for people; "": nothing
+	told     []string      // facts of the last round
+	unsold   []string      // what did not sell in time after the last round
 }
 
-// restoredWait is how long converge waits until what it restored sells. A watch
-// does not wait: gateways may die meanwhile.
+// restoredWait is how long converge waits after a round until what it restored
+// sells. A watch does not wait: gateways may die meanwhile.
 const restoredWait = 10 * time.Second
-
-// What is being deleted and has to be made again is waited for like this: others'
-// finalizers may be at work.
-const (
-	goingWait  = 30 * time.Second
-	goingPause = 250 * time.Millisecond
-)
 
 func (k *keeper) once(ctx context.Context) error {
 	k.wait = restoredWait
-	res, err := converge.Once(ctx, k)
-	if err == nil && k.untilGone(ctx) {
-		res, err = k.Round(ctx, nil)
-	}
+	res, err := converge.Once(ctx, k, k.waitAPI)
 	code, err := k.ended(ctx, res, err)
 	if err != nil {
 		return err
@@ -100,26 +92,6 @@ func (k *keeper) once(ctx context.Context) error {
 		return nil
 	}
 	return exitError{code: code}
-}
-
-// untilGone waits for what is being deleted and has to be made again, which held
-// back nothing else, and reports whether some of it is gone. No lock is held.
-func (k *keeper) untilGone(ctx context.Context) bool {
-	if len(k.going) == 0 {
-		return false
-	}
-	k.w.say("%s is being deleted: waiting until it is gone, for up to %s", k.going[0], short(goingWait))
-	limited, stop := context.WithTimeout(ctx, goingWait)
-	defer stop()
-	left := k.going
-	for len(left) > 0 && rest(limited, goingPause) {
-		seen := k.w.kube.See(limited, left)
-		left = slices.DeleteFunc(slices.Clone(left), func(id resource.ID) bool {
-			s := seen[id]
-			return s.Presence == resource.Absent || s.Presence == resource.Present && !s.Object.Going
-		})
-	}
-	return len(left) < len(k.going) && ctx.Err() == nil
 }
 
 // ended gives the exit code of a round, and remembers it, with what a person
@@ -226,10 +198,7 @@ func (k *keeper) WaitAPI(ctx context.Context) error {
 		}
 		last = err
 	}
-	client, err := openWhenThere(limited, kube.Config{Kubeconfig: path, Context: name, Version: version}, tell)
-	if err == nil {
-		err = client.WaitAPI(limited, tell)
-	}
+	err = waitFor(limited, kube.Config{Kubeconfig: path, Context: name, Version: version}, tell)
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waited %s: %w", k.waitAPI, last)
 	}
@@ -240,21 +209,25 @@ func (k *keeper) WaitAPI(ctx context.Context) error {
 	return err
 }
 
-// openWhenThere opens the cluster, and waits for a kubeconfig that cannot be used
-// yet: at boot the cluster's own start may write it.
-func openWhenThere(ctx context.Context, cfg kube.Config, tell func(error)) (*kube.Client, error) {
-	tick := time.NewTicker(time.Second / 2)
-	defer tick.Stop()
+// reopenEvery is how long an API server is waited for before the kubeconfig is
+// read again.
+const reopenEvery = 5 * time.Second
+
+// waitFor waits until the API server of a kubeconfig answers. The cluster's own
+// start may write that, with another address and other keys.
+func waitFor(ctx context.Context, cfg kube.Config, tell func(error)) error {
 	for {
 		client, err := kube.Open(cfg)
 		if err == nil {
-			return client, nil
+			limited, stop := context.WithTimeout(ctx, reopenEvery)
+			err = client.WaitAPI(limited, tell)
+			stop()
+		} else {
+			tell(err)
+			rest(ctx, time.Second/2)
 		}
-		tell(err)
-		select {
-		case <-ctx.Done():
-			return nil, err
-		case <-tick.C:
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
 	}
 }
@@ -282,7 +255,6 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return err
 		}
 		pl := plan.Make(in)
-		k.going = goingOf(in, pl)
 		if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
 			return fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)
 		}
@@ -298,7 +270,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 			return nil
 		}
 		e = k.w.execute(tx, "converge", in, shown)
-		if k.terse && len(shown.Changes) == 0 {
+		if !hostOnly && k.saysNothing(shown) {
 			e.printer = silent{}
 		}
 		e.start()
@@ -311,32 +283,65 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		return res, err
 	}
 	if err == nil && !hostOnly {
-		e.watchOver(ctx, k.patience()) // without the lock: somebody may have to stop a sale
+		res.Again = k.follow(ctx, e)
 	}
 	e.summarize()
 	k.terse = k.terse || !hostOnly
 	return res, err
 }
 
-// goingOf lists what a plan cannot make again, since it is being deleted.
-func goingOf(in plan.Input, pl plan.Plan) []resource.ID {
-	var out []resource.ID
-	for _, c := range pl.Changes {
+// saysNothing reports whether a round has nothing to do, and nothing to say that
+// the one before did not say; and remembers what it says.
+func (k *keeper) saysNothing(pl plan.Plan) bool {
+	last := k.told
+	k.told = factsOf(converge.Result{Plan: pl}, nil)
+	return k.terse && pl.Idle() && slices.Equal(k.told, last)
+}
+
+// follow waits for what a round leaves, without the lock, since somebody may have
+// to stop a sale; and reports whether another round should follow. It should while
+// something moves, and while something is missing that comes by itself.
+func (k *keeper) follow(ctx context.Context, e *execution) (again bool) {
+	lacked, wait := k.lacks, k.wait
+	if k.lacks = k.lacking(e); k.lacks != "" || !k.restored {
+		wait = 0
+	}
+	if k.wait > 0 && k.lacks != "" && k.lacks != lacked {
+		k.w.say("looking again, for up to %s: %s", short(k.waitAPI), k.lacks)
+	}
+	e.watchOver(ctx, wait)
+	moved, settled := !slices.Equal(e.unsold, k.unsold), wait > 0 && len(e.unsold) == 0
+	if _, unheard := e.printer.(silent); unheard && (moved || settled) {
+		e.printer = k.w.printer()
+		e.start()
+	}
+	k.restored, k.unsold = k.restored && !settled, e.unsold
+	return k.lacks != "" || moved || slices.ContainsFunc(e.outcomes, func(o plan.Outcome) bool { return o.Err == nil })
+}
+
+// lacking says what keeps offers from selling after a round, and comes by itself
+// while a cluster is being made: what could not be seen, or is being deleted; and,
+// where something was restored, a node to reach gateways from and the controller.
+// What waits for a person is not among it.
+func (k *keeper) lacking(e *execution) string {
+	for _, c := range e.plan.Changes {
 		for _, s := range c.Steps {
-			if obj := in.World.Seen[s.ID].Object; s.Action == plan.Block && obj != nil && obj.Going {
-				out = append(out, s.ID)
+			obj := e.in.World.Seen[s.ID].Object
+			if s.Action == plan.Block && s.Awaits == (resource.ID{}) && (s.Cause == plan.Unknown || obj != nil && obj.Going) {
+				return fmt.Sprintf("%s %s", s.ID, s.Why)
 			}
 		}
 	}
-	return out
-}
-
-// patience is how long what sells is waited for.
-func (k *keeper) patience() time.Duration {
-	if !k.restored {
-		return 0
+	_, sold := e.sellers()
+	sold = slices.DeleteFunc(sold, func(o offer.Offer) bool { return !o.InCluster() })
+	switch cluster := e.in.World.Cluster; {
+	case !k.restored || len(sold) == 0:
+	case len(cluster.Peers) == 0 && slices.ContainsFunc(sold, offer.Offer.HasGateway):
+		return cluster.HostWhy
+	case cluster.Controller == resource.Absent:
+		return unreconciled(cluster.Controller)
 	}
-	return k.wait
+	return ""
 }
 
 // withoutCluster picks what is done on the host while nobody knows how the

@@ -264,7 +264,7 @@ func (s *seller) apply(code int, args ...string) ran {
 
 func (s *seller) converge(code int) ran {
 	s.t.Helper()
-	return s.runs(code, "converge", "--wait-api", "5s")
+	return s.runs(code, "converge", "--wait-api", "2s") // most have no controller to wait for
 }
 
 // lines says what was done, what failed and what was withheld, sorted.

@@ -161,7 +161,7 @@ func TestStackDeletedNotYetGone(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("converge: %v\n%s", err, &out)
 	}
-	contains(t, out.String(), "is being deleted: waiting until it is gone", "created ServiceOffer/"+s.ns+"/back")
+	contains(t, out.String(), "looking again, for up to 5m: ServiceOffer/"+s.ns+"/back is being deleted", "created ServiceOffer/"+s.ns+"/back")
 	s.untilListed("ask", "back", "too")
 	s.pays("back")
 	same(t, "afterwards", s.converge(0).lines())

@@ -273,7 +273,7 @@ func TestNothingIsTouchedWithoutAController(t *testing.T) {
 	s.sells()
 	s.stranger("kubectl").delete(deployments, "x402", "serviceoffer-controller")
 	killGateways(t, s.dir)
-	s.must(0, "converge")
+	s.must(0, "converge", "--wait-api", "2s")
 	s.must(0, "apply", "--auto-approve")
 	if at := s.touched(); at != "" {
 		t.Errorf("touched at %s", at)

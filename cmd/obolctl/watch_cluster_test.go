@@ -122,7 +122,8 @@ func TestConvergeWithoutAPIServer(t *testing.T) {
 	gone(t, pids[0])
 	nobody := fmt.Sprintf("https://127.0.0.1:%d", unusedPorts(t, 1)[0])
 	server := strings.TrimSpace(strings.SplitN(strings.SplitN(string(config), "server: ", 2)[1], "\n", 2)[0])
-	o.write("kubeconfig.yaml", strings.ReplaceAll(string(config), server, nobody))
+	stale := strings.ReplaceAll(string(config), server, nobody)
+	o.write("kubeconfig.yaml", stale)
 	began := time.Now()
 	r := o.must(75, "converge", "--wait-api", "2s")
 	if took := time.Since(began); took < 2*time.Second || took > 8*time.Second {
@@ -135,31 +136,32 @@ func TestConvergeWithoutAPIServer(t *testing.T) {
 		t.Error("the gateway was not started")
 	}
 
-	// The cluster's start writes the kubeconfig, while converge waits for it.
-	if err := os.Remove(filepath.Join(o.dir, "kubeconfig.yaml")); err != nil {
-		t.Fatal(err)
-	}
-	late := o.command("converge", "--wait-api", "30s")
-	said, err := late.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := late.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := said.Read(make([]byte, 1)); err != nil { // that it waits
-		t.Fatal(err)
-	}
-	o.write("kubeconfig.yaml", string(config))
-	rest, err := io.ReadAll(said)
-	if err := errors.Join(err, late.Wait()); err != nil {
-		t.Fatalf("converge: %v\n%s", err, rest)
-	}
-	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server, which was waited for") != 1 {
-		t.Errorf("the history does not tell when the API server answered: %s", r)
+	// The cluster's start writes the kubeconfig, or another one, while converge
+	// waits for it.
+	for i, before := range []string{"", stale} {
+		o.write("kubeconfig.yaml", before)
+		late := o.command("converge", "--wait-api", "30s")
+		said, err := late.StderrPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := late.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := said.Read(make([]byte, 1)); err != nil { // that it waits
+			t.Fatal(err)
+		}
+		o.write("kubeconfig.yaml", string(config))
+		rest, err := io.ReadAll(said)
+		if err := errors.Join(err, late.Wait()); err != nil {
+			t.Fatalf("converge: %v\n%s", err, rest)
+		}
+		if r := o.must(0, "history"); strings.Count(r.stdout, "the API server, which was waited for") != i+1 {
+			t.Errorf("the history does not tell when the API server answered: %s", r)
+		}
 	}
 	o.must(0, "converge")
-	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server") != 1 {
+	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server") != 2 {
 		t.Errorf("it tells of an API server that nobody waited for: %s", r)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -14,6 +15,12 @@ import (
 // ErrNoAPI means that the API server did not answer for as long as it was
 // waited for.
 var ErrNoAPI = errors.New("the API server did not answer")
+
+// Pauses between the rounds of one run.
+const (
+	firstPause = 250 * time.Millisecond
+	longPause  = 2 * time.Second
+)
 
 // A Site is what the loop needs of one. Its methods return soon after their
 // context is done. Only WaitAPI is called while another method runs.
@@ -38,6 +45,10 @@ type Result struct {
 	Plan     plan.Plan
 	Outcomes []plan.Outcome // in the order of the plan
 
+	// Again says that another round may do more soon, with nobody's help:
+	// something moved, or what comes by itself is still missing.
+	Again bool
+
 	// Early is what went wrong when gateways were started before the first
 	// round, which tried again: its outcomes tell how that went.
 	Early error
@@ -46,7 +57,10 @@ type Result struct {
 // Once converges one time. The gateways are started at once, and the cluster's
 // part follows when its API server answers. When that never happens the error
 // wraps [ErrNoAPI], and the gateways are started all the same.
-func Once(ctx context.Context, s Site) (Result, error) {
+//
+// A round that asks for another one gets it, until patience is over, counted
+// from the end of the first. The result is the last one's.
+func Once(ctx context.Context, s Site, patience time.Duration) (Result, error) {
 	api := make(chan error, 1)
 	go func() { api <- s.WaitAPI(ctx) }()
 	early := s.StartGateways(ctx)
@@ -58,6 +72,24 @@ func Once(ctx context.Context, s Site) (Result, error) {
 		return Result{Early: early}, fmt.Errorf("%w: %w", ErrNoAPI, apiErr)
 	}
 	res, err := s.Round(ctx, nil)
+	limited, stop := context.WithTimeout(ctx, patience)
+	defer stop()
+	for pause := firstPause; err == nil && res.Again && rest(limited, pause); pause = min(pause*5/4, longPause) {
+		res, err = s.Round(ctx, nil)
+	}
+	if err == nil && res.Again && ctx.Err() != nil {
+		err = fmt.Errorf("stopped before all was back: %w", ctx.Err())
+	}
 	res.Early = early
 	return res, err
+}
+
+// rest reports whether ctx was not done meanwhile.
+func rest(ctx context.Context, pause time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(pause):
+		return true
+	}
 }

@@ -34,6 +34,7 @@ type site struct {
 	roundErr func(n int) error                    // of the n-th round, from 1; nil: none fails
 	api      func(ctx context.Context) error      // nil: answers at once
 	cluster  func(n int) resource.ClusterSighting // as the n-th round saw it; nil: not contacted
+	again    func(n int) bool                     // whether the n-th round asks for another; nil: none does
 
 	mu     sync.Mutex
 	busy   bool
@@ -93,6 +94,7 @@ func (s *site) Round(ctx context.Context, ids []resource.ID) (converge.Result, e
 		res.Plan.Cluster = s.cluster(s.rounds)
 	}
 	res.Outcomes = []plan.Outcome{{Action: plan.Restart}}
+	res.Again = s.again != nil && s.again(s.rounds)
 	if err := rest(ctx, s.round); err != nil {
 		return res, err
 	}
@@ -134,6 +136,7 @@ func TestOnce(t *testing.T) {
 		err     error
 		message string
 		took    time.Duration
+		again   bool
 	}{
 		"at once":                   {site: func(*site) {}, want: []string{"0s start", "0s round"}},
 		"the API server comes late": {site: func(s *site) { s.api = s.after(3 * time.Minute) }, want: []string{"0s start", "3m0s round"}, took: 3 * time.Minute},
@@ -144,6 +147,20 @@ func TestOnce(t *testing.T) {
 			site: func(s *site) { s.api, s.startErr = gone, errPort }, want: []string{"0s start"}, early: errPort, took: 5 * time.Minute,
 			err: converge.ErrNoAPI, message: "the API server did not answer: connection refused for 5m0s",
 		},
+		"something is still missing": {
+			site: func(s *site) { s.startErr, s.again = errPort, func(n int) bool { return n < 3 } },
+			want: []string{"0s start", "0s round", "250ms round", "562.5ms round"}, early: errPort, took: 562500 * time.Microsecond,
+		},
+		"a later round fails": {
+			site: func(s *site) {
+				s.again, s.roundErr = func(int) bool { return true }, func(n int) error { return map[int]error{2: errPort}[n] }
+			},
+			want: []string{"0s start", "0s round", "250ms round"}, err: errPort, took: 250 * time.Millisecond, again: true,
+		},
+		"something stays missing": { // the patience is counted from the end of the first round
+			site: func(s *site) { s.again, s.round = func(int) bool { return true }, time.Second },
+			want: []string{"0s start", "0s round", "1.25s round", "2.5625s round", "3.953125s round"}, took: 4953125 * time.Microsecond, again: true,
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -151,7 +168,7 @@ func TestOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t)
 				tc.site(s)
-				res, err := converge.Once(t.Context(), s)
+				res, err := converge.Once(t.Context(), s, 3*time.Second)
 				if !errors.Is(err, tc.err) || tc.err == nil && err != nil || tc.message != "" && err.Error() != tc.message {
 					t.Errorf("Once = %v, want %v %s", err, tc.err, tc.message)
 				}
@@ -161,8 +178,8 @@ func TestOnce(t *testing.T) {
 				if diff := cmp.Diff(tc.want, s.log); diff != "" {
 					t.Errorf("what was done (-want +got):\n%s", diff)
 				}
-				if rounds := len(res.Outcomes); rounds != s.rounds {
-					t.Errorf("%d outcomes of %d rounds", rounds, s.rounds)
+				if len(res.Outcomes) != min(s.rounds, 1) || res.Again != tc.again {
+					t.Errorf("after %d rounds: %+v, which is not what the last one came to", s.rounds, res)
 				}
 				if took := time.Since(s.begun); took != tc.took {
 					t.Errorf("took %v, want %v", took, tc.took)
@@ -179,12 +196,27 @@ func TestOnceToldToStop(t *testing.T) {
 		s.api = s.after(time.Hour)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		_, err := converge.Once(ctx, s)
+		_, err := converge.Once(ctx, s, time.Minute)
 		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, converge.ErrNoAPI) {
 			t.Errorf("Once = %v, want the context's error alone", err)
 		}
 		if diff := cmp.Diff([]string{"0s start"}, s.log); diff != "" {
 			t.Errorf("what was done (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestOnceToldToStopBetweenRounds does not take what the last round came to for
+// the end.
+func TestOnceToldToStopBetweenRounds(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.again = func(int) bool { return true }
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := converge.Once(ctx, s, time.Hour); !errors.Is(err, context.DeadlineExceeded) || !strings.HasPrefix(err.Error(), "stopped before all was back: ") {
+			t.Errorf("Once = %v, want that it was stopped", err)
 		}
 	})
 }

@@ -32,7 +32,9 @@ func TestLocate(t *testing.T) {
 		"k3s, its outer one":   {nodes: []string{server, worker}, own: "198.51.100.7", peers: "[10.42.0.0/24 10.42.1.0/24 192.0.2.10/32 192.0.2.11/32]", why: "none of the cluster's 2 nodes"},
 		"dual stack":           {nodes: []string{dual}, host: "10.42.0.1", peers: "[10.42.0.0/24 192.0.2.10/32 fd00::10/128 fd00:42::/64]"},
 		"no pods yet":          {nodes: []string{young}, peers: "[192.0.2.10/32]", why: "no spec.podCIDR"},
-		"no nodes":             {peers: "[]", why: "none of the cluster's 0 nodes"},
+		"no nodes":             {peers: "[]", why: "the cluster has no node with an address yet"},
+		"k3d, no nodes":        {hosts: "172.18.0.1 host.k3d.internal", peers: "[]", why: "the cluster has no node with an address yet"},
+		"no address yet":       {hosts: "172.18.0.1 host.k3d.internal", nodes: []string{`{}`}, peers: "[]", why: "the cluster has no node with an address yet"},
 		"other names alone":    {hosts: "172.18.0.3 x.host.k3d.internal\nhost.k3d.internal\nbad host.k3d.internal", nodes: []string{server}, host: "10.42.0.1", peers: "[10.42.0.0/24 192.0.2.10/32]"},
 	} {
 		t.Run(name, func(t *testing.T) {
