@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/obolctl/obolctl/pkg/apply"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -515,26 +516,48 @@ func TestMaskedUnitIsUnmasked(t *testing.T) {
 }
 
 // TestUpgradesGoOneByOne has each restart need the one before, so that a build
-// that does not come up takes one gateway down and not all.
+// that does not come up takes one gateway down and not all, whatever else the same
+// write is to do. What is to stop selling waits for nobody.
 func TestUpgradesGoOneByOne(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
-	s.declare(hostOffer("a", "0.5"), hostOffer("b", "0.5"), hostOffer("c", "0.5"))
-	s.apply(auto)
-	s.in.World.Host.Version = "2.0.0"
-	var needs []string
-	for _, c := range s.plan(asked).Changes {
-		for _, st := range c.Steps {
-			if st.Action == plan.Restart {
-				for _, id := range st.Needs {
-					if id.Kind == resource.GatewayKind {
-						needs = append(needs, st.ID.Name+" needs "+id.Name)
-					}
-				}
-			}
+	offers := func(url string) []offer.Offer {
+		var out []offer.Offer
+		for _, name := range []string{"a", "b", "c"} {
+			o := hostOffer(name, "0.5")
+			o.Standalone, o.Upstream.URL = true, url
+			out = append(out, o)
 		}
+		return out
 	}
-	if diff := cmp.Diff([]string{"b needs a", "c needs b"}, needs); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	const old = "http://127.0.0.1:1"
+	drained := offers(old)
+	drained[1].Drain = &offer.DrainDecl{}
+	for name, tc := range map[string]struct {
+		offers []offer.Offer
+		want   []string
+	}{
+		"nothing else":    {offers(old), []string{"a", "b needs a", "c needs b"}},
+		"another address": {offers("http://127.0.0.1:2"), []string{"a", "b needs a", "c needs b"}},
+		"a drain":         {drained, []string{"a", "b", "c needs b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			s.declare(offers(old)...)
+			s.apply(auto)
+			s.in.World.Host.Version = "2.0.0"
+			s.declare(tc.offers...)
+			var got []string
+			for _, st := range apply.Writes(s.plan(asked)) {
+				line := st.ID.Name
+				for _, id := range st.Needs {
+					line += " needs " + id.Name
+				}
+				got = append(got, line)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

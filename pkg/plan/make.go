@@ -54,21 +54,36 @@ func Make(in Input) Plan {
 }
 
 // oneByOne makes each upgrade of a running gateway need the one before: when the
-// new build does not come up, the others go on selling with the old one.
+// new build does not come up, the others go on selling with the old one. All that
+// is done to a gateway in that write waits with it, but a drain waits for nobody.
 func oneByOne(changes []Change) {
-	var before *Step
-	for ci := range changes {
-		for si := range changes[ci].Steps {
-			st := &changes[ci].Steps[si]
-			if st.Action != Restart || st.Cause != Upgraded || st.Withheld {
-				continue
-			}
-			if before != nil {
-				st.Needs = append(slices.Clone(st.Needs), before.ID)
-			}
-			before = st
+	var upgraded []resource.ID
+	drained := map[resource.ID]bool{}
+	for _, s := range carried(changes) {
+		if s.Action == Restart && s.Cause == Upgraded {
+			upgraded = append(upgraded, s.ID)
+		}
+		drained[s.ID] = drained[s.ID] || s.Action == Drain
+	}
+	for _, s := range carried(changes) {
+		i := slices.Index(upgraded, s.ID)
+		if i > 0 && s.Terms.Restart && !drained[s.ID] {
+			s.Needs = append(slices.Clone(s.Needs), upgraded[i-1])
 		}
 	}
+}
+
+// carried gives the steps of changes that are to be carried out.
+func carried(changes []Change) []*Step {
+	var out []*Step
+	for ci := range changes {
+		for si := range changes[ci].Steps {
+			if s := &changes[ci].Steps[si]; s.carried() {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }
 
 func newPlanner(in Input) *planner {
