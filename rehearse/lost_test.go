@@ -3,11 +3,9 @@
 package rehearse_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -80,48 +78,6 @@ func TestBinaryMoved(t *testing.T) {
 	s.backWithCluster()
 	s.sells(s.names...)
 	s.converged(0)
-}
-
-// TestBinaryUpgraded: another executable changes nothing until somebody says so.
-func TestBinaryUpgraded(t *testing.T) {
-	t.Parallel()
-	s := openInstalled(t, 2)
-	newer := filepath.Join(s.dir, "obolctl")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=99.0.0", "-o", newer, "../cmd/obolctl")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	s.install(newer, "/usr/local/bin/obolctl")
-	s.root("sync")
-	s.backWithCluster()
-	s.sells(s.names...)
-	s.converged(0)
-	if out := s.peek("obolctl plan"); !strings.Contains(out, "upgrade") {
-		t.Errorf("plan does not say that there is a newer one:\n%s", out)
-	}
-	old := s.versions()
-	s.login("obolctl apply --auto-approve --approve config")
-	s.backWithCluster()
-	s.sells(s.names...)
-	s.done()
-	if got := s.versions(); old == got || got != "99.0.0 99.0.0" {
-		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
-	}
-}
-
-// versions gives the versions of the gateways that run.
-func (s *shop) versions() string {
-	s.t.Helper()
-	var status struct {
-		Offers []struct{ Gateway struct{ Version string } }
-	}
-	s.ok(json.Unmarshal([]byte(s.peek("obolctl status --json")), &status))
-	var out []string
-	for _, o := range status.Offers {
-		out = append(out, o.Gateway.Version)
-	}
-	return strings.Join(out, " ")
 }
 
 // TestStrangersPID: a process that has the PID of a gateway from before the

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/apply"
+	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -135,8 +136,9 @@ func (r *execution) otherCluster() bool {
 // carryOut does what the plan says and remembers what came of it. It reports
 // whether anything failed; its error means that the run was cut short.
 func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
-	if r.upgrades() {
-		if err := r.w.repin(); err != nil {
+	upgrades, before := r.upgrades(), boot.Pinned{}
+	if len(upgrades) > 0 {
+		if before, err = r.w.repin(); err != nil {
 			return true, err
 		}
 	}
@@ -160,18 +162,23 @@ func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 			r.hostWrite++
 		}
 	}
+	runErr = errors.Join(runErr, r.fallBack(ctx, before, upgrades))
 	r.tellWithheld()
 	return failed, errors.Join(runErr, r.settle(ctx, journal))
 }
 
-// upgrades reports whether running gateways are to be replaced by those of this
-// build.
-func (r *execution) upgrades() bool {
-	return slices.ContainsFunc(r.plan.Changes, func(c plan.Change) bool {
-		return slices.ContainsFunc(c.Steps, func(s plan.Step) bool {
-			return s.Action == plan.Restart && s.Cause == plan.Upgraded && !s.Withheld
-		})
-	})
+// upgrades gives the steps that replace running gateways by those of this build,
+// in their order.
+func (r *execution) upgrades() []plan.Step {
+	var out []plan.Step
+	for _, c := range r.plan.Changes {
+		for _, s := range c.Steps {
+			if s.Action == plan.Restart && s.Cause == plan.Upgraded && !s.Withheld {
+				out = append(out, s)
+			}
+		}
+	}
+	return out
 }
 
 // settle writes down what the run changed: marks that ended, the serial in the

@@ -1,0 +1,87 @@
+//go:build rehearse
+
+package rehearse_test
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestBinaryUpgraded: another executable changes nothing until somebody says so.
+func TestBinaryUpgraded(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	s.newer()
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.converged(0)
+	if out := s.peek("obolctl plan"); !strings.Contains(out, "upgrade") {
+		t.Errorf("plan does not say that there is a newer one:\n%s", out)
+	}
+	old := s.versions()
+	s.login("obolctl apply --auto-approve --approve config")
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.done()
+	if got := s.versions(); old == got || got != "99.0.0 99.0.0" {
+		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
+	}
+}
+
+// TestUpgradeFails: a build that does not come up is not what the next boot runs,
+// and the gateway that was to try it sells again.
+func TestUpgradeFails(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 3)
+	old := s.versions()
+	s.newer()
+	s.peek(`dir=.config/systemd/user/obolctl-gateway@.service.d; mkdir -p $dir
+cat >$dir/old.conf <<END
+[Service]
+ExecStartPre=sh -c 'test \$\$(readlink %h/.local/share/obolctl/bin/obolctl) = $(readlink .local/share/obolctl/bin/obolctl)'
+END
+systemctl --user daemon-reload`)
+	r := s.run(s.unseen("obolctl apply --auto-approve --approve config"))
+	if r.code != 1 || !strings.Contains(r.stderr, "did not come up with this version") {
+		t.Errorf("an upgrade that fails: %+v", r)
+	}
+	s.sells(s.names...)
+	s.backWithCluster()
+	s.sells(s.names...)
+	s.converged(0)
+	if got := s.versions(); got != old {
+		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
+	}
+}
+
+// newer installs a build of another version for the seller to type, and no more.
+func (s *shop) newer() {
+	s.t.Helper()
+	newer := filepath.Join(s.dir, "obolctl")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=99.0.0", "-o", newer, "../cmd/obolctl")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := build.CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("%v\n%s", err, out)
+	}
+	s.install(newer, "/usr/local/bin/obolctl")
+	s.root("sync")
+}
+
+// versions gives the versions of the gateways that run.
+func (s *shop) versions() string {
+	s.t.Helper()
+	var status struct {
+		Offers []struct{ Gateway struct{ Version string } }
+	}
+	s.ok(json.Unmarshal([]byte(s.peek("obolctl status --json")), &status))
+	var out []string
+	for _, o := range status.Offers {
+		out = append(out, o.Gateway.Version)
+	}
+	return strings.Join(out, " ")
+}
