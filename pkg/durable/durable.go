@@ -3,6 +3,7 @@
 package durable
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -40,6 +41,28 @@ func WriteFile(path string, data []byte, perm fs.FileMode) error {
 		return fmt.Errorf("cannot write %q: %w", path, errors.Join(err, os.Remove(f.Name())))
 	}
 	return SyncDir(dir)
+}
+
+// WriteJSON writes v as [WriteFile] does, indented, with permissions 0600.
+func WriteJSON(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("cannot write %q: %v", path, err)
+	}
+	return WriteFile(path, append(data, '\n'), 0o600)
+}
+
+// ReadJSON reads what [WriteJSON] wrote. It fails with [fs.ErrNotExist] where
+// there is no file.
+func ReadJSON(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("cannot read %q: %v", path, err)
+	}
+	return nil
 }
 
 // fill writes, syncs and closes f.

@@ -297,3 +297,33 @@ func TestRemove(t *testing.T) {
 		t.Errorf("Remove of a full folder = %v, want an error that says so", err)
 	}
 }
+
+// TestJSON reads back what was written, and tells a file that is not there from
+// one that is broken.
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "record.json")
+	var got map[string]int
+	if err := durable.ReadJSON(path, &got); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("reading nothing = %v", err)
+	}
+	want := map[string]int{"pid": 7}
+	if err := durable.WriteJSON(path, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.ReadJSON(path, &got); err != nil || !cmp.Equal(want, got) {
+		t.Errorf("read %v, %v", got, err)
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("it has %v, %v", info.Mode(), err)
+	}
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := durable.ReadJSON(path, &got); err == nil || errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
+		t.Errorf("reading half a file = %v", err)
+	}
+	if err := durable.WriteJSON(path, func() {}); err == nil {
+		t.Error("a function was written")
+	}
+}

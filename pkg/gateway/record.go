@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,10 +63,10 @@ func (s *server) enter() error {
 	s.record = resource.Record{Identity: id, Unit: ownUnit()}
 	var last resource.Record
 	var ended resource.Ending
-	if readJSON(filepath.Join(s.path, resource.RecordFile), &last) != nil || last.BootID != id.BootID {
+	if durable.ReadJSON(filepath.Join(s.path, resource.RecordFile), &last) != nil || last.BootID != id.BootID {
 		return nil
 	}
-	asked := readJSON(filepath.Join(s.path, resource.ExitFile), &ended) == nil &&
+	asked := durable.ReadJSON(filepath.Join(s.path, resource.ExitFile), &ended) == nil &&
 		ended.Instance == last.Instance && ended.Code == 0 && ended.Signal == ""
 	if !asked {
 		s.record.Restarts = last.Restarts + 1
@@ -84,12 +83,12 @@ func (s *server) leave(cause error) error {
 	case cause != nil:
 		ending.Code = 1
 	}
-	return writeJSON(filepath.Join(s.path, resource.ExitFile), ending)
+	return durable.WriteJSON(filepath.Join(s.path, resource.ExitFile), ending)
 }
 
 // writeRecord writes the record. The caller holds mu.
 func (s *server) writeRecord() error {
-	err := writeJSON(filepath.Join(s.path, resource.RecordFile), s.record)
+	err := durable.WriteJSON(filepath.Join(s.path, resource.RecordFile), s.record)
 	s.written = err == nil
 	return err
 }
@@ -104,22 +103,6 @@ func (s *server) catchUp() error {
 		return nil
 	}
 	return s.ledger.Mend()
-}
-
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot write %q: %v", path, err)
-	}
-	return durable.WriteFile(path, append(data, '\n'), 0o600)
-}
-
-func readJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return json.Unmarshal(data, v)
 }
 
 // identify tells what this process is and no other.

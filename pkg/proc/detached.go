@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -157,10 +158,10 @@ func (d *detached) reap(c *child, dir string) {
 func noteExit(dir, instance string, exit resource.Exit) {
 	var known resource.Ending
 	path := filepath.Join(dir, resource.ExitFile)
-	if readJSON(path, &known) == nil && known.Instance == instance {
+	if durable.ReadJSON(path, &known) == nil && known.Instance == instance {
 		return
 	}
-	_ = writeJSON(path, resource.Ending{Instance: instance, Exit: exit})
+	_ = durable.WriteJSON(path, resource.Ending{Instance: instance, Exit: exit})
 }
 
 // reaped waits until the end of a child of ours was noted, so that nobody

@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -83,7 +84,7 @@ func plantMany(t testing.TB, n int) *Supervisor {
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeJSON(filepath.Join(dir, resource.RecordFile), record); err != nil {
+		if err := durable.WriteJSON(filepath.Join(dir, resource.RecordFile), record); err != nil {
 			t.Fatal(err)
 		}
 		l, err := net.Listen("unix", filepath.Join(dir, resource.SocketFile))
@@ -128,7 +129,7 @@ func TestAnotherInstanceAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	record.Instance = "another"
-	if err := writeJSON(path, record); err != nil {
+	if err := durable.WriteJSON(path, record); err != nil {
 		t.Fatal(err)
 	}
 	id := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}
@@ -162,7 +163,7 @@ func TestDiesWhileItIsAsked(t *testing.T) {
 		t.Fatalf("observed = %v, %v", id, err)
 	}
 	id.Instance, id.Started = "dies", time.Now().Add(-time.Hour)
-	if err := writeJSON(filepath.Join(dir, resource.RecordFile), resource.Record{Identity: *id}); err != nil {
+	if err := durable.WriteJSON(filepath.Join(dir, resource.RecordFile), resource.Record{Identity: *id}); err != nil {
 		t.Fatal(err)
 	}
 	socket := filepath.Join(dir, resource.SocketFile)

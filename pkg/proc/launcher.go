@@ -75,7 +75,7 @@ func (c *Config) prepare(ctx context.Context, want resource.Spec, bound []netip.
 	if err := durable.Sweep(dir); err != nil {
 		return err
 	}
-	if err := writeJSON(filepath.Join(dir, resource.ConfigFile), want.Gateway); err != nil {
+	if err := durable.WriteJSON(filepath.Join(dir, resource.ConfigFile), want.Gateway); err != nil {
 		return err
 	}
 	return ctx.Err()

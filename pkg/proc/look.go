@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -177,7 +178,7 @@ func (g *glance) keys(ids []resource.ID) []offer.Key {
 	for _, id := range ids {
 		var cfg resource.Gateway
 		key := offer.Key{Namespace: id.Namespace, Name: id.Name}
-		if readJSON(filepath.Join(g.s.folder(id), resource.ConfigFile), &cfg) == nil {
+		if durable.ReadJSON(filepath.Join(g.s.folder(id), resource.ConfigFile), &cfg) == nil {
 			key = cfg.Offer
 		}
 		out = append(out, key)
@@ -209,7 +210,7 @@ func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
 		seen.Gateway.Held = resource.HeldMasked
 	}
 	var cfg resource.Gateway
-	if readJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil {
+	if durable.ReadJSON(filepath.Join(dir, resource.ConfigFile), &cfg) == nil {
 		seen.Gateway.Config = &cfg
 	}
 	return seen
@@ -334,7 +335,7 @@ const exitMustNotRun = 78
 // readEnding reads how a gateway's last process ended; nil when nobody knows.
 func readEnding(dir string) *resource.Ending {
 	var e resource.Ending
-	if readJSON(filepath.Join(dir, resource.ExitFile), &e) != nil {
+	if durable.ReadJSON(filepath.Join(dir, resource.ExitFile), &e) != nil {
 		return nil
 	}
 	return &e

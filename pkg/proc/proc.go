@@ -174,7 +174,7 @@ func (s *Supervisor) change(ctx context.Context, want resource.Spec, terms resou
 // foreign tells whether the folder is another holder's.
 func (s *Supervisor) foreign(id resource.ID) bool {
 	var cfg resource.Gateway
-	err := readJSON(filepath.Join(s.folder(id), resource.ConfigFile), &cfg)
+	err := durable.ReadJSON(filepath.Join(s.folder(id), resource.ConfigFile), &cfg)
 	return err == nil && cfg.Holder != "" && cfg.Holder != s.Holder
 }
 
@@ -182,10 +182,10 @@ func (s *Supervisor) foreign(id resource.ID) bool {
 func (s *Supervisor) keepConfig(want resource.Spec) error {
 	var cfg resource.Gateway
 	path := filepath.Join(s.folder(want.ID), resource.ConfigFile)
-	if err := readJSON(path, &cfg); err == nil && cfg.Digest() == want.Digest() {
+	if err := durable.ReadJSON(path, &cfg); err == nil && cfg.Digest() == want.Digest() {
 		return nil
 	}
-	return writeJSON(path, want.Gateway)
+	return durable.WriteJSON(path, want.Gateway)
 }
 
 // reload makes a running gateway read its file again. When it refuses, the old
@@ -208,7 +208,7 @@ func (s *Supervisor) reload(ctx context.Context, want resource.Spec) error {
 	if err := durable.Sweep(dir); err != nil {
 		return err
 	}
-	if err := writeJSON(path, want.Gateway); err != nil {
+	if err := durable.WriteJSON(path, want.Gateway); err != nil {
 		return err
 	}
 	if _, err := call(ctx, dir, "POST", "/reload", s.Ready); err != nil {
@@ -256,7 +256,7 @@ func (s *Supervisor) Restart(ctx context.Context, id resource.ID) (resource.Sigh
 		return resource.Sighting{}, err
 	}
 	var cfg resource.Gateway
-	if err := readJSON(filepath.Join(s.folder(id), resource.ConfigFile), &cfg); err != nil {
+	if err := durable.ReadJSON(filepath.Join(s.folder(id), resource.ConfigFile), &cfg); err != nil {
 		return resource.Sighting{}, fmt.Errorf("cannot restart %s: %v", id, err)
 	}
 	if seen.Presence == resource.Absent {
@@ -348,29 +348,10 @@ func (s *Supervisor) sight(ctx context.Context, id resource.ID) (resource.Sighti
 	return got, nil
 }
 
-func writeJSON(path string, v any) error {
-	data, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return fmt.Errorf("cannot write %q: %v", path, err)
-	}
-	return durable.WriteFile(path, append(data, '\n'), 0o600)
-}
-
-func readJSON(path string, v any) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("cannot read %q: %v", path, err)
-	}
-	return nil
-}
-
 // readRecord reads what a gateway left about itself; nil when there is nothing.
 func readRecord(dir string) (*resource.Record, error) {
 	var r resource.Record
-	err := readJSON(filepath.Join(dir, resource.RecordFile), &r)
+	err := durable.ReadJSON(filepath.Join(dir, resource.RecordFile), &r)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

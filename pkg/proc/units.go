@@ -226,7 +226,7 @@ func (u *units) abandon(ctx context.Context, conn *systemd.Conn, id resource.ID)
 	if now, err := u.service(ctx, id); err == nil && now.exit() != nil {
 		ending.Exit = *now.exit()
 	}
-	if err := writeJSON(filepath.Join(u.folder(id), resource.ExitFile), ending); err != nil {
+	if err := durable.WriteJSON(filepath.Join(u.folder(id), resource.ExitFile), ending); err != nil {
 		return err
 	}
 	_ = conn.KillUnitWithTarget(ctx, u.unit(id), systemd.All, int32(unix.SIGKILL)) // mostly nothing is left
