@@ -489,17 +489,19 @@ func TestRule13_StandaloneIsDefaultDeny(t *testing.T) {
 func TestStandaloneSaysThatItIsDrained(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
-		ends   time.Duration // from now
+		began  time.Duration // from now
+		grace  time.Duration
 		status int
 	}{
-		"over":     {-time.Second, http.StatusServiceUnavailable},
-		"in grace": {time.Hour, http.StatusPaymentRequired},
+		"over":                         {-2 * time.Minute, time.Minute, http.StatusServiceUnavailable},
+		"in grace":                     {-time.Minute, time.Hour, http.StatusPaymentRequired},
+		"by a clock that was a day on": {24 * time.Hour, time.Hour, http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			cfg := standalone("http://127.0.0.1:1")
 			dir := folder(t)
-			marks(t, dir, offer.Marks{Drains: []offer.Drain{{Key: cfg.Offer, At: time.Now().Add(tc.ends - time.Minute), Grace: time.Minute}}})
+			marks(t, dir, offer.Marks{Drains: []offer.Drain{{Key: cfg.Offer, At: time.Now().Add(tc.began), Grace: tc.grace}}})
 			answer, text := do(t, request(t, "GET", start(t, dir, cfg).url(t)+"/x", nil))
 			if answer.StatusCode != tc.status || (tc.status == http.StatusServiceUnavailable) != strings.Contains(text, `"code":"drained"`) {
 				t.Errorf("answer = %d %s, want %d", answer.StatusCode, text, tc.status)

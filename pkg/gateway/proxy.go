@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/charge"
+	"github.com/obolctl/obolctl/pkg/offer"
 )
 
 // healthPath is the gateway's own: never passed on, and free of charge.
@@ -72,7 +73,7 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 	case r.URL.Path == healthPath && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		s.answerHealth(p, w)
 	case s.drained(p):
-		refuse(w, http.StatusServiceUnavailable, "drained", "drained: this offer stopped selling at "+p.drain.EndsAt().UTC().Format(time.RFC3339))
+		refuse(w, http.StatusServiceUnavailable, "drained", "drained: this offer has stopped selling")
 	case s.draining.Load():
 		w.Header().Set("Retry-After", "1")
 		refuse(w, http.StatusServiceUnavailable, "draining", "this gateway is about to stop")
@@ -86,11 +87,18 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 // drained tells whether a standalone offer has stopped selling. A drain that is
 // over is looked for again, since its mark goes after the last reload.
 func (s *server) drained(p *plane) bool {
-	if p.drain == nil || time.Now().Before(p.drain.EndsAt()) {
+	if !over(p.drain) {
 		return false
 	}
 	now, err := s.readMarks(p.cfg)
-	return err != nil || now != nil && !time.Now().Before(now.EndsAt())
+	return err != nil || over(now)
+}
+
+// over tells whether a drain has no grace left. One that a clock which was ahead
+// let begin later has none: nobody knows when it began.
+func over(d *offer.Drain) bool {
+	now := time.Now()
+	return d != nil && (now.Before(d.At) || !now.Before(d.EndsAt()))
 }
 
 // pass sends a request to the upstream, within the limits.
