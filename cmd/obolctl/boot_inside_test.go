@@ -74,6 +74,15 @@ func TestCheckDocker(t *testing.T) {
 	}
 }
 
+func TestCheckDisk(t *testing.T) {
+	t.Parallel()
+	for folder, want := range map[string]boot.Verdict{filepath.Join(t.TempDir(), "not", "yet"): boot.Good, "/proc": boot.Bad} {
+		if got := checkDisk(folder); got.Verdict != want {
+			t.Errorf("%s: %+v, want %q", folder, got, want)
+		}
+	}
+}
+
 // TestCheckDockerThatIsDown finds the socket of a Docker that has ended.
 func TestCheckDockerThatIsDown(t *testing.T) {
 	t.Parallel()
