@@ -4,6 +4,7 @@ package rehearse_test
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -149,12 +150,8 @@ func TestRolledBack(t *testing.T) {
 	s.ok(os.Rename(saved, folder))
 	s.cut()
 	up := s.background(s.cluster.up)
-	began := s.cluster.answers()
-	restored := s.cluster.has(11).Sub(began)
+	s.restores("etcd's last minute lost", 11, 11)
 	<-up
-	stack := time.Since(began)
-	ready := s.cluster.areReady(11).Sub(began)
-	t.Logf("after the API server answers: ten offers are restored %v, the stack is up %v, all are Ready %v", rounded(restored), rounded(stack), rounded(ready))
 	s.sells(s.names...)
 	s.done()
 }
@@ -176,17 +173,29 @@ func TestAPIComesAndGoes(t *testing.T) {
 	s.done()
 }
 
-// TestDiskFull: a full disk holds gateways back, they say so, and they are back
-// as soon as there is room.
+// TestDiskFull: what was sold is sold after a reboot with a full disk, but for what
+// the gateway charges for: that payment could not be written down. All of it is as
+// it was as soon as there is room.
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
+	s.sellOwn()
+	payment := s.payment()
 	s.root("dd if=/dev/zero of=/full bs=1M status=none || true; dd if=/dev/zero of=/fuller bs=1 status=none || true; sync")
 	s.backWithCluster()
-	if out := s.run(s.unseen("obolctl logs inference.g00 -n 20")); !strings.Contains(out.stdout, "no space left on device") {
-		t.Errorf("a gateway's log does not say what is wrong: %s", out)
+	s.sells(s.names...)
+	s.ownAnswers("", http.StatusPaymentRequired, "accepts")
+	s.ownAnswers(payment, http.StatusServiceUnavailable, "cannot_record")
+	s.has(s.unseen("obolctl status http.own"), 0, "payments are refused", "no space left on device")
+	s.has(s.unseen("obolctl boot status"), 1, "FAULT disk")
+	if said := s.peek("journalctl --user --quiet OBOLCTL_OFFER=http.own"); !strings.Contains(said, "no space left on device") {
+		t.Errorf("a gateway does not say what is wrong:\n%s", said)
 	}
 	s.root("rm /full /fuller; sync")
+	s.ownAnswers(payment, http.StatusOK, "")
+	s.ownAnswers(payment, http.StatusPaymentRequired, "used")
+	s.has(s.unseen("obolctl status http.own"), 0, "selling")
+	s.has(s.unseen("obolctl boot status"), 0, "ok disk")
 	s.sells(s.names...)
 	s.converge()
 	s.done()

@@ -100,5 +100,7 @@ func rehearse(m *testing.M) (code int, err error) {
 	if template, err = system(); err != nil {
 		return 0, err
 	}
-	return m.Run(), nil
+	code = m.Run()
+	fmt.Print(summary())
+	return code, nil
 }
