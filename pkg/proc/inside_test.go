@@ -187,6 +187,42 @@ func TestDiesWhileItIsAsked(t *testing.T) {
 	}
 }
 
+// TestClockIsSet has gateways that do not answer, and a clock that was a day off
+// when they were started: what hangs is not starting, and what starts does not
+// hang.
+func TestClockIsSet(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		off   time.Duration
+		ready time.Duration
+		want  resource.GatewayState
+	}{
+		"ahead, and it hangs":   {24 * time.Hour, time.Nanosecond, resource.GatewayUnknown},
+		"behind, and it starts": {-24 * time.Hour, time.Hour, resource.GatewayStarting},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := plantMany(t, 1)
+			s.Ready = tc.ready
+			dir := filepath.Join(s.Dir, "apps.g0")
+			record, err := readRecord(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			record.Started = record.Started.Add(tc.off)
+			err = errors.Join(durable.WriteJSON(filepath.Join(dir, resource.RecordFile), record), os.Remove(filepath.Join(dir, resource.SocketFile)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}
+			_, seen := s.Look(t.Context(), []resource.ID{id})
+			if got := seen[id]; got.Presence != resource.Present || got.Gateway.State != tc.want {
+				t.Errorf("seen %+v %+v, want it %q", got, got.Gateway, tc.want)
+			}
+		})
+	}
+}
+
 // TestUnansweredIsTold says that a socket does not answer in words that are not
 // about how it was reached.
 func TestUnansweredIsTold(t *testing.T) {

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,7 +38,6 @@ type glance struct {
 	strays    func() (map[string]resource.Identity, error) // found when first asked for
 	units     map[resource.ID]unit                         // that systemd knows of
 	unitsErr  error                                        // why nobody knows what systemd does
-	now       time.Time
 	mu        sync.Mutex
 	seen      map[resource.ID]resource.Sighting
 	held      map[string]bool // sockets of gateways that do not answer, by inode
@@ -50,7 +48,7 @@ type glance struct {
 func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (resource.HostSighting, map[resource.ID]resource.Sighting) {
 	host := resource.HostSighting{Version: s.Version, Holder: s.Holder}
 	g := &glance{
-		s: s, now: time.Now(), strays: sync.OnceValues(s.strays), wantPorts: all,
+		s: s, strays: sync.OnceValues(s.strays), wantPorts: all,
 		seen: map[resource.ID]resource.Sighting{}, held: map[string]bool{},
 	}
 	var err error
@@ -270,10 +268,15 @@ func (g *glance) present(ctx context.Context, id resource.ID, record resource.Re
 		return resource.Sighting{Why: fmt.Sprintf("instance %s answers for a record of instance %s", a.Instance, record.Instance)}
 	case ctx.Err() != nil:
 		return resource.Sighting{Why: ctx.Err().Error()}
-	case g.now.Sub(record.Started) < g.s.Ready:
-		r.State, r.HealthReason = resource.GatewayStarting, "it is starting"
 	default:
 		r.HealthReason = fmt.Sprintf("it does not answer at its admin socket: %v", err)
+		up, err := age(record.Identity)
+		if err != nil {
+			return resource.Sighting{Why: err.Error()}
+		}
+		if up < g.s.Ready {
+			r.State, r.HealthReason = resource.GatewayStarting, "it is starting"
+		}
 	}
 	return resource.Sighting{Presence: resource.Present, Gateway: r}
 }

@@ -174,7 +174,9 @@ func (w *watcher) attend(ctx context.Context, id resource.ID) {
 // bury tells of one death.
 func (w *watcher) bury(ctx context.Context, id resource.ID, who resource.Identity, h *handle) {
 	d := Death{ID: id, Instance: who.Instance, At: time.Now().UTC()}
-	d.Lasted = d.At.Sub(who.Started)
+	if up, err := age(who); err == nil {
+		d.Lasted = up
+	}
 	w.s.detached.reaped(ctx, who.PID)
 	dir := w.s.folder(id)
 	if known := readEnding(dir); known != nil && known.Instance == who.Instance {
