@@ -75,7 +75,7 @@ func (s *shop) restores(how string, offers, ready int) {
 // the time.
 func (c *cluster) serves() time.Time {
 	c.t.Helper()
-	eventually(c.t, time.Minute, func() string {
+	eventually(c.t, patience, func() string {
 		if c.offers() == nil {
 			return "the API server serves no offers"
 		}
@@ -99,7 +99,7 @@ func (s *shop) converge() { s.t.Helper(); s.peek("systemctl --user start obolctl
 func (s *shop) converged(code int) {
 	s.t.Helper()
 	want := fmt.Sprintf("Result=success\nExecMainStatus=%d\nActiveState=inactive\n", code)
-	eventually(s.t, time.Minute, func() string {
+	eventually(s.t, patience, func() string {
 		r := s.run(s.unseen("systemctl --user show -p ActiveState -p Result -p ExecMainStatus obolctl-converge@home"))
 		return cmp.Diff(want, r.stdout)
 	})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // has checks that a command ends with a code, and says things.
@@ -52,7 +51,7 @@ func TestBootCommands(t *testing.T) {
 	s.cluster.down()
 	s.reboot()
 	s.answer(s.names...)
-	eventually(t, time.Minute, func() string { // that converge waits
+	eventually(t, patience, func() string { // that converge waits
 		r := s.run(s.unseen("systemctl --user show -P ActiveState obolctl-converge@home"))
 		if r.stdout != "activating\n" {
 			return "converge does not wait for the API server: " + r.String()
@@ -61,7 +60,7 @@ func TestBootCommands(t *testing.T) {
 	})
 	s.cluster.up()
 	s.sells(s.names...)
-	eventually(t, time.Minute, func() string { // that it has ended
+	eventually(t, patience, func() string { // that it has ended
 		return s.lacks(s.unseen("obolctl boot status"), 0, "converge had waited for it until", "with exit code 0")
 	})
 
@@ -85,7 +84,7 @@ func TestBootForAnotherAccount(t *testing.T) {
 	m.has(m.asRoot("/root/obolctl boot install --user "+seller), 0, "nothing was changed")
 	m.root("sync; ! grep -r /root " + home + "/.config/systemd; ! test -e /root/state")
 	m.reboot()
-	eventually(t, time.Minute, func() string {
+	eventually(t, patience, func() string {
 		r := m.run(m.unseen("systemctl --user show -P ExecMainStatus obolctl-converge@default; systemctl --user is-active obolctl.target"))
 		if r.stdout != "2\nactive\n" { // nothing is accepted there
 			return "converge has not run at boot: " + r.String()

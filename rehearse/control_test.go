@@ -92,7 +92,7 @@ func TestControlOutside(t *testing.T) {
 my $s = IO::Socket::INET->new(LocalAddr => "127.0.0.1:8000", Listen => 5, ReuseAddr => 1) or die $!;
 while (my $c = $s->accept) { print $c "HTTP/1.0 200 OK\r\n\r\ninside"; close $c }`)
 	m.login("setsid perl serve.pl >/dev/null 2>&1 &")
-	eventually(t, 5*time.Second, func() string {
+	eventually(t, patience, func() string {
 		if code, body := m.get("http://127.0.0.1:8000"); code != 200 || body != "inside" {
 			return fmt.Sprintf("the machine answers %d %q", code, body)
 		}
@@ -136,7 +136,7 @@ func (m *machine) managed() bool {
 // settled waits until the seller's manager has started everything.
 func (m *machine) settled() {
 	m.t.Helper()
-	eventually(m.t, 60*time.Second, func() string {
+	eventually(m.t, patience, func() string {
 		r := m.run(m.unseen("systemctl --user is-system-running"))
 		if state := strings.TrimSpace(r.stdout); state != "running" && state != "degraded" {
 			return fmt.Sprintf("the user manager has not settled: %s", r)

@@ -116,7 +116,7 @@ func (m *machine) on() {
 // booted waits until systemd has started everything.
 func (m *machine) booted() {
 	m.t.Helper()
-	eventually(m.t, 60*time.Second, func() string {
+	eventually(m.t, patience, func() string {
 		r := m.run(m.enter("systemctl", "is-system-running"))
 		if state := strings.TrimSpace(r.stdout); state != "running" && state != "degraded" {
 			return fmt.Sprintf("the machine is not up: %s", r)
@@ -138,7 +138,7 @@ func (m *machine) restart() {
 	m.t.Helper()
 	resets, began := m.resets(), time.Now()
 	m.root("systemctl reboot")
-	eventually(m.t, 120*time.Second, func() string { // a process may have 90 s to end
+	eventually(m.t, patience, func() string { // a process may have 90 s to end
 		if m.resets() == resets {
 			return "the machine does not go down"
 		}
@@ -161,7 +161,7 @@ func (m *machine) off() {
 	m.ok(m.hardware().freeze())
 	m.ok(shutDown(fmt.Sprintf("/proc/%d/root%s/root", m.firmware.Process.Pid, m.dir)))
 	m.ok(m.hardware().end())
-	eventually(m.t, 20*time.Second, func() string {
+	eventually(m.t, patience, func() string {
 		out, err := exec.Command("losetup", "--associated", m.disk()).CombinedOutput()
 		if err != nil || len(out) > 0 {
 			return fmt.Sprintf("the disk is still in use: %s", out)

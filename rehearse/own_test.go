@@ -65,7 +65,7 @@ func (s *shop) payment() string {
 // without, with a status, and says something.
 func (s *shop) ownAnswers(payment string, status int, says string) {
 	s.t.Helper()
-	eventually(s.t, time.Minute, func() string {
+	eventually(s.t, patience, func() string {
 		code, body, _, err := s.askOwn(payment)
 		if err != nil {
 			return err.Error()

@@ -118,11 +118,11 @@ func (s *shop) listed() []string {
 	return out
 }
 
-// sells waits, for at most a minute, until these offers sell, as buyers see it, and no others do.
+// sells waits until these offers sell, as buyers see it, and no others do.
 func (s *shop) sells(names ...string) {
 	s.t.Helper()
 	want := [3][]string{names, names, names}
-	eventually(s.t, time.Minute, func() string {
+	eventually(s.t, patience, func() string {
 		return cmp.Diff(want, [3][]string{s.answering(names), s.quoted(), s.listed()})
 	})
 }
@@ -131,7 +131,7 @@ func (s *shop) sells(names ...string) {
 // the time of the last one's first answer.
 func (s *shop) answer(names ...string) time.Time {
 	s.t.Helper()
-	eventually(s.t, time.Minute, func() string { return cmp.Diff(names, s.answering(names)) })
+	eventually(s.t, patience, func() string { return cmp.Diff(names, s.answering(names)) })
 	return time.Now()
 }
 
