@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/obolctl/obolctl/internal/paytest"
 	"github.com/obolctl/obolctl/pkg/x402"
