@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -184,7 +185,7 @@ http.down                                no                   no
 http.alone                               12:00:05             -
 
 `
-	back := comeback{apiAnswered(apiEvents(booted)), comebacks(rep, nil)}
+	back := comeback{apiAnswered(apiEvents(booted)), comebacks(rep, nil), nil}
 	got := bootText(rep, checks, back, now)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
@@ -199,25 +200,45 @@ http.alone                               12:00:05             -
 	}
 }
 
-func TestFailures(t *testing.T) {
+// TestLeftovers has a command for each thing that the last run left, which is said
+// once.
+func TestLeftovers(t *testing.T) {
 	t.Parallel()
-	long := "http.weather: update of its EndpointSlice is blocked, since nobody can tell what is there (unknown)"
-	for name, tc := range map[string]struct {
-		run  plan.Run
-		want string
-	}{
-		"restored":     {plan.Run{Exit: exitOK, Facts: []string{"a"}}, ""},
-		"decisions":    {plan.Run{Exit: exitWaiting, Facts: []string{"a"}}, ""},
-		"no API":       {plan.Run{Exit: exitNoAPI, Facts: []string{"the API server did not answer"}}, "  the API server did not answer\n"},
-		"failed":       {plan.Run{Exit: exitFailed, Facts: []string{long}}, "  http.weather: update of its EndpointSlice is blocked, since nobody can tell\n  what is there (unknown)\n"},
-		"failed a lot": {plan.Run{Exit: exitFailed, Facts: []string{"a", "b", "c", "d", "e", "f"}}, "  a\n  b\n  c\n  d\n  and 2 more: obolctl boot status --json\n"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			if diff := cmp.Diff(tc.want, failures(tc.run)); diff != "" {
-				t.Errorf("failures (-want +got):\n%s", diff)
-			}
-		})
+	rep := comingBack(time.Now())
+	const journal = "journalctl --user -u obolctl-converge@home.service"
+	rep.Decisions = []plan.Change{
+		{Address: rep.Offers[0].Address, Next: "obolctl apply"},
+		{Address: rep.Offers[1].Address}, // nothing settles it
+	}
+	rep.LastConverge.Facts = []string{
+		"http.down: update of its EndpointSlice is blocked, since nobody can tell what is there (unknown)",
+		"http.kept: update is withheld (live_changed)", "http.lost: create is withheld (held)", "start Gateway/shop/alone failed", "the API server did not answer",
+	}
+	want := []leftover{
+		{rep.LastConverge.Facts[0], "obolctl status 'http.down' --site home", false},
+		{rep.LastConverge.Facts[1], "obolctl apply --site home", true},
+		{rep.LastConverge.Facts[2], "obolctl status 'http.lost' --site home", false},
+		{rep.LastConverge.Facts[3], "obolctl status 'http.alone' --site home", false},
+		{rep.LastConverge.Facts[4], journal, false},
+	}
+	got := leftovers(rep, "home")
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(leftover{})); diff != "" {
+		t.Errorf("leftovers (-want +got):\n%s", diff)
+	}
+	text := `  http.down: update of its EndpointSlice is blocked, since nobody can tell what
+  is there (unknown)
+    obolctl status 'http.down' --site home
+  http.lost: create is withheld (held)
+    obolctl status 'http.lost' --site home
+  start Gateway/shop/alone failed
+    obolctl status 'http.alone' --site home
+`
+	last := "  the API server did not answer\n    " + journal + "\n"
+	if diff := cmp.Diff(text+last, leftText(got)); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(text+"  and 2 more: obolctl boot status --json\n", leftText(append(got, got[4]))); diff != "" {
+		t.Errorf("text of more (-want +got):\n%s", diff)
 	}
 }
 
@@ -227,9 +248,13 @@ func TestBootTextOfManyOffers(t *testing.T) {
 	for len(rep.Offers) < 40 {
 		rep.Offers = append(rep.Offers, comingBack(rep.LastBoot).Offers...)
 	}
-	text := bootText(rep, boot.Examine(boot.Facts{Setup: boot.Setup{Site: "home"}}), comeback{offers: comebacks(rep, nil)}, time.Now())
-	if n := strings.Count(text, "\n"); n > 24 || !strings.Contains(text, "and 32 more: obolctl boot status --json\n") {
-		t.Errorf("%d lines:\n%s", n, text)
+	checks := boot.Examine(boot.Facts{Accepted: 40, Setup: boot.Setup{Site: "home"}})
+	for left, more := range map[int]string{0: "and 32 more", 1: "and 34 more", 9: "and 37 more"} {
+		back := comeback{offers: comebacks(rep, nil), left: slices.Repeat([]leftover{{text: "it failed", next: "do"}}, left)}
+		text := bootText(rep, checks, back, time.Now())
+		if n := strings.Count(text, "\n"); n > 28 || !strings.Contains(text, more+": obolctl boot status --json\n") {
+			t.Errorf("%d left, %d lines:\n%s", left, n, text)
+		}
 	}
 }
 

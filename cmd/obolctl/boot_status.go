@@ -59,7 +59,7 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 	if path, asked := checkPath(rep, in.Now); asked {
 		checks = append(checks, path)
 	}
-	back := comeback{apiAnswered(events), comebacks(rep, facts.Gateways)}
+	back := comeback{apiAnswered(events), comebacks(rep, facts.Gateways), leftovers(rep, w.here)}
 	if w.json {
 		err = w.answer("", bootJSON(rep, checks, back))
 	} else {
@@ -78,6 +78,9 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 // bootFacts gathers what checks are made from.
 func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts, error) {
 	f := boot.Facts{Account: accountName()}
+	if rep.Accepted != nil {
+		f.Accepted = len(rep.Accepted.Set.Offers)
+	}
 	for _, o := range rep.Offers {
 		if o.Gateway != nil && o.Gateway.Supervisor == detached && o.Gateway.Answering {
 			f.Detached = append(f.Detached, o.Address.String())
@@ -163,6 +166,34 @@ func checkPath(rep plan.Report, now time.Time) (boot.Check, bool) {
 type comeback struct {
 	api    time.Time // when the API server answered that a run had waited for
 	offers []offerBack
+	left   []leftover
+}
+
+// A leftover is what the last run of converge could not do, or left to a person.
+type leftover struct {
+	text, next string
+	told       bool // how offers stand tells it too
+}
+
+// leftovers gives the facts of the last run with what to type: what settles a
+// decision that still waits, else what tells more.
+func leftovers(rep plan.Report, site string) []leftover {
+	var out []leftover
+	for _, fact := range rep.LastConverge.Facts {
+		l := leftover{text: fact, next: "journalctl --user -u " + boot.ConvergeService(rep.Site)}
+		for _, o := range rep.Offers {
+			if strings.HasPrefix(fact, o.Address.String()+": ") || strings.HasSuffix(fact, "/"+o.Key.Namespace+"/"+o.Key.Name+" failed") {
+				l.next = view.AtSite(fmt.Sprintf("obolctl status '%s'", o.Address), site)
+			}
+		}
+		for _, d := range rep.Decisions {
+			if d.Next != "" && strings.HasPrefix(fact, d.Address.String()+": ") {
+				l.next, l.told = view.AtSite(d.Next, site), true
+			}
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 // An offerBack is when one offer came back.
@@ -207,11 +238,15 @@ func comebacks(rep plan.Report, units []boot.State) []offerBack {
 	return out
 }
 
-// comebackCap is how many offers are shown.
-const comebackCap = 8
+// comebackCap is how many offers are shown, and a line fewer for each line that
+// says what else is wrong; but so many always.
+const (
+	comebackCap   = 8
+	comebackLeast = 3
+)
 
-// failureCap is how many things that went wrong are shown.
-const failureCap = 4
+// leftoverCap is how many things that the last run left are shown.
+const leftoverCap = 3
 
 // verdictMarks stand before checks.
 var verdictMarks = map[boot.Verdict]string{boot.Good: "ok   ", boot.Note: "note ", boot.Bad: "FAULT", boot.Unknown: "?    "}
@@ -230,12 +265,14 @@ func bootText(rep plan.Report, checks []boot.Check, back comeback, now time.Time
 	if run := rep.LastConverge; !run.At.IsZero() {
 		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
 	}
-	b.WriteString("\n" + apiLine(rep, back.api, now) + failures(rep.LastConverge))
+	left := leftText(back.left)
+	room := max(comebackCap-strings.Count(left, "\n"), comebackLeast)
+	b.WriteString("\n" + left + apiLine(rep, back.api, now))
 	if len(back.offers) > 0 {
 		fmt.Fprintf(&b, "\n%-40s %-20s %s\n", "OFFER", "GATEWAY ANSWERS", "READY")
 	}
 	for i, c := range back.offers {
-		if i == comebackCap && len(back.offers) > comebackCap+1 {
+		if i == room && len(back.offers) > room+1 {
 			fmt.Fprintf(&b, "and %d more: obolctl boot status --json\n", len(back.offers)-i)
 			break
 		}
@@ -265,19 +302,18 @@ func apiLine(rep plan.Report, came, now time.Time) string {
 	return "The API server answers; converge had waited for it until " + moment(came, now) + ".\n"
 }
 
-// failures words what went wrong in a run of converge that failed. What it left to
-// people is told with how offers stand.
-func failures(run plan.Run) string {
-	if run.Exit != exitFailed && run.Exit != exitNoAPI {
-		return ""
-	}
+// leftText words what the last run left, but for what is told with how offers
+// stand.
+func leftText(left []leftover) string {
+	left = slices.DeleteFunc(slices.Clone(left), func(l leftover) bool { return l.told })
 	var b strings.Builder
-	for i, fact := range run.Facts {
-		if i == failureCap {
-			fmt.Fprintf(&b, "  and %d more: obolctl boot status --json\n", len(run.Facts)-i)
+	for i, l := range left {
+		if i == leftoverCap && len(left) > leftoverCap+1 {
+			fmt.Fprintf(&b, "  and %d more: obolctl boot status --json\n", len(left)-i)
 			break
 		}
-		b.WriteString(wrapped(" ", fact))
+		b.WriteString(wrapped(" ", l.text))
+		fmt.Fprintf(&b, "    %s\n", l.next)
 	}
 	return b.String()
 }
@@ -326,7 +362,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]an
 		}
 		return t.UTC().Format(time.RFC3339)
 	}
-	said, offers, decisions := []any{}, []any{}, []any{}
+	said, offers, decisions, facts := []any{}, []any{}, []any{}, []any{}
 	for _, c := range checks {
 		verdict := string(c.Verdict)
 		if c.Verdict == boot.Unknown {
@@ -337,6 +373,9 @@ func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]an
 	for _, c := range back.offers {
 		offers = append(offers, map[string]any{"address": c.address, "gateway": c.gateway, "answering_since": instant(c.answering), "ready_since": instant(c.ready)})
 	}
+	for _, l := range back.left {
+		facts = append(facts, map[string]any{"text": l.text, "next": l.next})
+	}
 	for _, d := range rep.Decisions {
 		decisions = append(decisions, map[string]any{"address": d.Address.String(), "class": d.Class, "cause": d.Cause, "why": d.Why, "next": d.Next})
 	}
@@ -345,7 +384,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]an
 		"cluster": map[string]any{"contacted": rep.Cluster.Contacted, "reachable": rep.Cluster.Reachable, "why": rep.Cluster.Why, "answered": instant(back.api)},
 	}
 	if run := rep.LastConverge; !run.At.IsZero() {
-		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit, "facts": append([]string{}, run.Facts...)}
+		doc["last_converge"] = map[string]any{"time": instant(run.At), "exit": run.Exit, "facts": facts}
 	}
 	return doc
 }

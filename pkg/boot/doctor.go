@@ -31,10 +31,11 @@ type Check struct {
 
 // Facts are what checks are made from.
 type Facts struct {
-	Account string
-	Setup   Setup // of the installed units; zero when none are
-	Lingers bool
-	Away    string // why the account's manager cannot be asked; empty: it answered
+	Account  string
+	Accepted int   // offers that converge restores
+	Setup    Setup // of the installed units; zero when none are
+	Lingers  bool
+	Away     string // why the account's manager cannot be asked; empty: it answered
 
 	Pinned   Pinned
 	Damage   error  // why the pinned executable is not whole; nil: it is
@@ -53,11 +54,19 @@ func Examine(f Facts) []Check {
 	if f.Setup.Site == "" {
 		return []Check{{"units", Bad, "not installed: nothing comes back at boot", install}}
 	}
-	checks := []Check{f.executable(), f.lingering(), f.files(), f.force(), f.policy(), f.gateways()}
+	checks := []Check{f.accepted(), f.executable(), f.lingering(), f.files(), f.force(), f.policy(), f.gateways()}
 	if dropIns := f.dropIns(); dropIns.Text != "" {
 		checks = append(checks, dropIns)
 	}
 	return checks
+}
+
+// accepted checks that there is anything to bring back.
+func (f Facts) accepted() Check {
+	if f.Accepted == 0 {
+		return Check{"accepted", Bad, "nothing, so boot would restore nothing", "obolctl apply"}
+	}
+	return Check{"accepted", Good, fmt.Sprintf("offers that boot restores: %d", f.Accepted), ""}
 }
 
 // executable checks what the units run.

@@ -14,7 +14,7 @@ import (
 func well() boot.Facts {
 	pinned := boot.Pinned{Link: home().Exe, Path: home().Exe + "-0123456789abcdef", Digest: "0123456789abcdef"}
 	return boot.Facts{
-		Account: "op", Setup: home(), Lingers: true, Pinned: pinned, Digest: pinned.Digest, Files: boot.Units(home()),
+		Account: "op", Accepted: 2, Setup: home(), Lingers: true, Pinned: pinned, Digest: pinned.Digest, Files: boot.Units(home()),
 		Units: []boot.State{
 			{Name: boot.Target, Load: "loaded", Enabled: "enabled", Active: "active"},
 			{Name: boot.ConvergeService("home"), Load: "loaded", Enabled: "enabled", Active: "inactive", Result: "success", KillMode: "process", Restart: "on-failure"},
@@ -30,6 +30,7 @@ func well() boot.Facts {
 func TestExamineFindsNothing(t *testing.T) {
 	t.Parallel()
 	want := []boot.Check{
+		{"accepted", boot.Good, "offers that boot restores: 2", ""},
 		{"executable", boot.Good, "0123456789abcdef is pinned, and whole", ""},
 		{"lingering", boot.Good, "on: systemd starts the units of op at boot", ""},
 		{"files", boot.Good, "as they would be installed", ""},
@@ -57,6 +58,8 @@ func TestExamine(t *testing.T) {
 		harm func(f *boot.Facts)
 		want boot.Check
 	}{
+		"nothing accepted": {func(f *boot.Facts) { f.Accepted = 0 },
+			boot.Check{"accepted", boot.Bad, "nothing, so boot would restore nothing", "obolctl apply"}},
 		"nothing pinned": {func(f *boot.Facts) { f.Pinned = boot.Pinned{} }, boot.Check{"executable", boot.Bad, "none is pinned", install}},
 		"damaged":        {func(f *boot.Facts) { f.Damage = errors.New("it is damaged") }, boot.Check{"executable", boot.Bad, "it is damaged", upgrade}},
 		"another runs": {func(f *boot.Facts) { f.Digest = "fedcba9876543210" },
@@ -102,7 +105,7 @@ func TestExamineWithoutManager(t *testing.T) {
 		{"units", boot.Bad, "cannot be asked about: it does not answer", ""},
 		{"policy", boot.Unknown, "nobody can tell while the account's manager does not answer", ""},
 	}
-	if diff := cmp.Diff(want, boot.Examine(f)[3:5]); diff != "" {
+	if diff := cmp.Diff(want, boot.Examine(f)[4:6]); diff != "" {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 }
@@ -113,7 +116,7 @@ func TestExamineNamesDropIns(t *testing.T) {
 	f.Units[1].DropIns = []string{"/home/op/.config/systemd/user/obolctl-converge@home.service.d/nice.conf"}
 	f.Gateways[0].DropIns = []string{"/etc/systemd/user/obolctl-gateway@.service.d/a.conf", "/etc/systemd/user/service.d/all.conf"}
 	want := boot.Check{"drop-ins", boot.Note, "obolctl-converge@home.service.d/nice.conf, obolctl-gateway@.service.d/a.conf, service.d/all.conf", ""}
-	if diff := cmp.Diff(want, boot.Examine(f)[6]); diff != "" {
+	if diff := cmp.Diff(want, boot.Examine(f)[7]); diff != "" {
 		t.Errorf("check (-want +got):\n%s", diff)
 	}
 }

@@ -72,7 +72,7 @@ func install(t *testing.T, m *boot.Manager, s boot.Setup) []string {
 // ill gives the checks of what is installed that do not come out well.
 func ill(t *testing.T, m *boot.Manager, dir string, s boot.Setup) []boot.Check {
 	t.Helper()
-	f := boot.Facts{Account: "op", Setup: s, Lingers: true, Pinned: boot.Pinned{Digest: "d"}, Digest: "d"}
+	f := boot.Facts{Account: "op", Accepted: 1, Setup: s, Lingers: true, Pinned: boot.Pinned{Digest: "d"}, Digest: "d"}
 	var err error
 	if f.Files, err = boot.FilesIn(dir, boot.Units(s)); err != nil {
 		t.Fatal(err)
