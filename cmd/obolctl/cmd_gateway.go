@@ -42,7 +42,7 @@ func gatewayCommand(p process) *cli.Command {
 			return serveUnit(c, p, unit)
 		},
 	}
-	return &cli.Command{Name: "gateway", Usage: "the gateway itself", Subcommands: []*cli.Command{serve}}
+	return &cli.Command{Name: "gateway", Usage: "the gateway itself", Subcommands: []*cli.Command{serve, gatewayEndedCommand(p)}}
 }
 
 // serveUnit serves the gateway that a unit is for. What ends it is in the

@@ -269,7 +269,11 @@ func (r *execution) note() error {
 			events = append(events, e)
 		}
 	}
-	if events = append(events, r.adopted()...); len(events) == 0 {
+	crashes, err := r.crashes()
+	if err != nil {
+		return err
+	}
+	if events = slices.Concat(events, crashes, r.adopted()); len(events) == 0 {
 		return nil
 	}
 	return r.tx.Note(events...)

@@ -81,7 +81,7 @@ const written = "# Written by obolctl boot install. Changes belong in a drop-in,
 // executable and the folders.
 //
 // A gateway is started again for ever, a second after its end, unless it said
-// that it must not run (78). What hardens it is what a user's manager enforces
+// that it must not run (78). How it ended is noted before that. What hardens it is what a user's manager enforces
 // without a user namespace; protected paths and the like would be ignored there.
 func GatewayUnit(s Setup) Unit {
 	return Unit{gatewayTemplate, []byte(written + `[Unit]
@@ -92,6 +92,7 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart=:` + quote(s.Exe) + ` gateway serve --unit %i
+ExecStopPost=-:` + quote(s.Exe) + ` gateway ended --unit %i
 Environment=` + quote("OBOLCTL_STATE_DIR="+s.StateDir) + `
 EnvironmentFile=-` + environmentFile(s) + `
 Restart=always

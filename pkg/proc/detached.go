@@ -199,7 +199,7 @@ func (c *child) ready(ctx context.Context, pipe *os.File, within time.Duration) 
 			}
 			said = nil // it closed the pipe: it is about to end, or never will say
 		case <-c.done: // whoever inherited the pipe may hold it open
-			return fmt.Errorf("it ended with %s before it answered", ended(c.exit))
+			return fmt.Errorf("it ended with %s before it answered", Ended(c.exit))
 		case <-limited.Done():
 			err = fmt.Errorf("it did not answer within %v", within)
 		}
@@ -214,8 +214,12 @@ func (c *child) ready(ctx context.Context, pipe *os.File, within time.Duration) 
 	return errors.Join(ctx.Err(), err, killed)
 }
 
-func ended(e resource.Exit) string {
-	if e.Signal != "" {
+// Ended words how a process ended, after "it ended with".
+func Ended(e resource.Exit) string {
+	switch {
+	case e.OOM:
+		return "signal " + e.Signal + ", out of memory"
+	case e.Signal != "":
 		return "signal " + e.Signal
 	}
 	return "status " + strconv.Itoa(e.Code)

@@ -120,8 +120,15 @@ func TestSystemdStartsItAgain(t *testing.T) {
 	if waiting == nil || waiting.Last.Signal != "SIGKILL" || waiting.Record == nil || time.Since(waiting.Last.At) > time.Minute {
 		t.Errorf("while it waited it was seen as %+v", waiting)
 	}
-	if now := look(t, dir, want.ID).Gateway; now.Restarts != 1 || now.Identity.Instance == was.Identity.Instance {
-		t.Errorf("now %+v", now)
+	now := look(t, dir, want.ID).Gateway
+	if now.Restarts != 1 || now.Identity.Instance == was.Identity.Instance || now.Last == nil || now.Last.Signal != "SIGKILL" {
+		t.Errorf("now %+v, last %+v", now, now.Last)
+	}
+	if _, err := s.Restart(t.Context(), want.ID); err != nil {
+		t.Fatal(err)
+	}
+	if now := look(t, dir, want.ID).Gateway; now.Last == nil || now.Last.Code != 0 || now.Last.Signal != "" {
+		t.Errorf("after it was asked to end: %+v, last %+v", now, now.Last)
 	}
 }
 

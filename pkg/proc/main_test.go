@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,11 @@ import (
 // TestMain lets this test binary be the gateway that the tests start: a real
 // one, or one that misbehaves.
 func TestMain(m *testing.M) {
+	if len(os.Args) == 5 && slices.Equal(os.Args[1:4], []string{"gateway", "ended", "--unit"}) {
+		stateDir = os.Getenv("OBOLCTL_STATE_DIR")
+		proc.NoteEnd(filepath.Dir(configOf(os.Args[4])), os.Args[4], os.Getenv)
+		os.Exit(0)
+	}
 	if len(os.Args) > 2 && (os.Args[1] == "gateway" || os.Args[1] == "misbehave" || os.Args[1] == "put") {
 		args := os.Args[1:]
 		if args[2] == "--unit" {

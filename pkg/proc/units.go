@@ -211,7 +211,7 @@ func (u *units) failure(ctx context.Context, id resource.ID, result string) erro
 	case now.result == "timeout":
 		return errors.New("it did not answer in time")
 	}
-	return fmt.Errorf("it ended with %s before it answered", ended(*how))
+	return fmt.Errorf("it ended with %s before it answered", Ended(*how))
 }
 
 // firstOfSystemd is the first status that systemd gives to a process that it

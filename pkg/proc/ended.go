@@ -1,0 +1,37 @@
+package proc
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/obolctl/obolctl/pkg/resource"
+)
+
+// NoteEnd notes in a gateway's folder how the process ended that ran there in a
+// unit, from what systemd tells those whom it starts afterwards: $SERVICE_RESULT,
+// $EXIT_CODE and $EXIT_STATUS, see systemd.exec(5). It knows that itself only until
+// it starts the unit again. What the process has noted stands; and this is for
+// people, so whatever goes wrong changes nothing.
+func NoteEnd(folder, unit string, getenv func(string) string) {
+	exit := exitOf(getenv)
+	record, err := readRecord(folder)
+	if exit == nil || err != nil || record == nil || record.Unit != unitPrefix+unit+unitSuffix {
+		return
+	}
+	exit.At = time.Now().UTC()
+	noteExit(folder, record.Instance, *exit)
+}
+
+// exitOf reads how a unit's process ended; nil when it had none.
+func exitOf(getenv func(string) string) *resource.Exit {
+	status := getenv("EXIT_STATUS")
+	switch getenv("EXIT_CODE") {
+	case "exited":
+		if code, err := strconv.Atoi(status); err == nil {
+			return &resource.Exit{Code: code}
+		}
+	case "killed", "dumped":
+		return &resource.Exit{Signal: "SIG" + status, OOM: getenv("SERVICE_RESULT") == "oom-kill"}
+	}
+	return nil
+}
