@@ -51,14 +51,14 @@ func summary() string {
 	var out strings.Builder
 	for _, what := range slices.Sorted(maps.Keys(figures.all)) {
 		f := slices.MaxFunc(figures.all[what], func(a, b figure) int { return int(a.took - b.took) })
-		target, verdict := "", ""
+		verdict := "no target"
 		if f.target > 0 {
-			target, verdict = fmt.Sprintf("≤ %v", f.target), "ok"
-			if f.took > f.target {
-				verdict = "LATE, on a machine that was busy?"
-			}
+			verdict = fmt.Sprintf("≤ %v  ok", f.target)
 		}
-		fmt.Fprintf(&out, "  %-62s %6.2f s  %-5s %s\n", what, f.took.Seconds(), target, verdict)
+		if f.target > 0 && f.took > f.target {
+			verdict = fmt.Sprintf("≤ %v  LATE, on a machine that was busy?", f.target)
+		}
+		fmt.Fprintf(&out, "  %-74s %6.2f s  %s\n", what, f.took.Seconds(), verdict)
 	}
 	if out.Len() == 0 {
 		return ""
