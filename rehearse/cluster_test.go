@@ -8,11 +8,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -21,7 +25,10 @@ import (
 // edge is the URL at which buyers reach the stack, in each machine's network.
 const edge = "http://127.0.0.1:8080"
 
-var serviceOffers = schema.GroupVersionResource{Group: "obol.org", Version: "v1alpha1", Resource: "serviceoffers"}
+var (
+	serviceOffers = schema.GroupVersionResource{Group: "obol.org", Version: "v1alpha1", Resource: "serviceoffers"}
+	services      = schema.GroupVersionResource{Version: "v1", Resource: "services"}
+)
 
 // A cluster has all of the stack, and runs beside a machine: it is up and down
 // when the test wants it to be, whatever becomes of the machine.
@@ -38,7 +45,7 @@ func (m *machine) startCluster() *cluster {
 	c.sandbox("up", "--detach", "--port", "6443", "--edge-port", "8080")
 	config, err := clientcmd.RESTConfigFromKubeConfig([]byte(c.give(m)))
 	m.ok(err)
-	config.Dial, config.Timeout, config.QPS = m.network.dial, 10*time.Second, -1
+	config.Dial, config.Timeout, config.QPS = m.network.dial, time.Minute, -1
 	c.client, err = dynamic.NewForConfig(config)
 	m.ok(err)
 	config.Timeout = 200 * time.Millisecond
@@ -69,6 +76,47 @@ func (c *cluster) sandbox(args ...string) {
 func (c *cluster) down() { c.t.Helper(); c.sandbox("down") }
 func (c *cluster) up()   { c.t.Helper(); c.sandbox("up", "--detach") }
 func (c *cluster) wipe() { c.t.Helper(); c.sandbox("wipe") }
+
+// loses takes the API server away, in the middle of what it does, as soon as what
+// begins has made the first Service of an offer. It gives how many were made.
+func (c *cluster) loses(begins func()) int {
+	c.t.Helper()
+	made, err := c.client.Resource(services).Watch(c.t.Context(), metav1.ListOptions{LabelSelector: "offers.obolctl.io/site=home"})
+	c.ok(err)
+	defer made.Stop()
+	begins()
+	n := 0
+	for event := range made.ResultChan() { // it ends with the API server
+		if event.Type != watch.Added {
+			continue
+		}
+		if n++; n == 1 {
+			c.kill()
+		}
+	}
+	if n == 0 {
+		c.t.Fatal("nothing was made")
+	}
+	c.down()
+	return n
+}
+
+// kill ends the API server alone.
+func (c *cluster) kill() {
+	c.t.Helper()
+	procs, err := os.ReadFile(c.group.leaf("beside").file("cgroup.procs"))
+	c.ok(err)
+	for line := range strings.Lines(string(procs)) {
+		pid, err := strconv.Atoi(strings.TrimSpace(line))
+		c.ok(err)
+		command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if err == nil && strings.Contains(string(command), "run-kube-apiserver") {
+			c.ok(syscall.Kill(pid, syscall.SIGKILL))
+			return
+		}
+	}
+	c.t.Fatal("no API server runs")
+}
 
 // answers waits until the API server answers, and gives the time.
 func (c *cluster) answers() time.Time {

@@ -102,6 +102,9 @@ func (g group) freeze() error {
 	return g.await("frozen 1")
 }
 
+// thaw has what was frozen go on.
+func (g group) thaw() error { return g.write("cgroup.freeze", "0") }
+
 // end kills everything in the group, also what is frozen, and removes it.
 func (g group) end() error {
 	if err := g.write("cgroup.kill", "1"); err != nil {

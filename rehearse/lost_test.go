@@ -10,6 +10,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
 // TestCutDuringApply takes the power away at ten moments of an apply. After the
@@ -164,12 +167,55 @@ func TestAPIComesAndGoes(t *testing.T) {
 	s.cluster.down()
 	s.reboot()
 	for range 2 {
+		s.ok(s.hardware().freeze())
 		s.cluster.wipe()
-		s.cluster.down()
+		s.cluster.loses(func() { s.ok(s.hardware().thaw()) })
 	}
 	s.cluster.up()
 	s.sells(s.names...)
 	s.done()
+}
+
+// TestAPILostMeanwhile: an API server that dies when converge has begun to bring
+// offers back, and comes seconds later, costs these seconds: each is made once.
+func TestAPILostMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 20)
+	sold := s.terms()
+	s.cluster.wipe()
+	var converged <-chan struct{}
+	made := s.cluster.loses(func() { converged = s.background(s.converge) })
+	if t.Logf("%d of 20 Services were made when the API server was lost", made); made == 20 {
+		t.Error("that was too late")
+	}
+	time.Sleep(3 * time.Second)
+	s.cluster.up()
+	<-converged
+	s.sells(s.names...)
+	s.done()
+	if diff := cmp.Diff(sold, s.terms()); diff != "" {
+		t.Errorf("what is sold (-before +after):\n%s", diff)
+	}
+	for name, o := range s.cluster.offers() {
+		if g := o.GetGeneration(); g != 1 {
+			t.Errorf("%s was changed %d times after it was made", name, g-1)
+		}
+	}
+}
+
+// terms gives what each offer in the cluster asks for, and whom to pay.
+func (s *shop) terms() map[string]any {
+	s.t.Helper()
+	out := map[string]any{}
+	for name, o := range s.cluster.offers() {
+		terms, _, err := unstructured.NestedMap(o.Object, "spec", "payment")
+		s.ok(err)
+		out[name] = terms
+	}
+	if len(out) != len(s.names) {
+		s.t.Errorf("there are %d offers, not %d", len(out), len(s.names))
+	}
+	return out
 }
 
 // TestDiskFull: what was sold is sold after a reboot with a full disk, but for what
