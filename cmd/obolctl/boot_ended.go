@@ -13,7 +13,7 @@ import (
 )
 
 // gatewayEndedCommand notes how a gateway ended; its unit runs it. The manager
-// waits for it, so it does nothing else, and it never fails.
+// waits for that, so it does nothing else; whether it succeeds changes nothing.
 func gatewayEndedCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "ended", Usage: "note how a unit's gateway ended",
@@ -59,7 +59,7 @@ func crashOf(id resource.ID, seen resource.Sighting) (state.Event, bool) {
 	if id.Kind != resource.GatewayKind || seen.Presence != resource.Present || !g.Answering || g.Supervisor != "systemd" || g.Config == nil || g.Last == nil {
 		return state.Event{}, false
 	}
-	if g.Last.Code == 0 && g.Last.Signal == "" {
+	if g.Last.Signal == "" && (g.Last.Code == exitOK || g.Last.Code == exitMustStop) {
 		return state.Event{}, false
 	}
 	return state.Event{At: g.Last.At, Kind: state.EventCrashed, Offer: g.Config.Offer, By: g.Supervisor, Text: "it ended with " + proc.Ended(*g.Last) + ", and was started again"}, true

@@ -28,6 +28,7 @@ func TestCrashOf(t *testing.T) {
 		"out of memory": {func(g *resource.Running) { g.Last.OOM = true }, "it ended with signal SIGKILL, out of memory, and was started again"},
 		"exited":        {func(g *resource.Running) { g.Last = &resource.Exit{Code: 3} }, "it ended with status 3, and was started again"},
 		"asked to end":  {func(g *resource.Running) { g.Last = &resource.Exit{} }, ""},
+		"must not run":  {func(g *resource.Running) { g.Last = &resource.Exit{Code: 78} }, ""},
 		"nobody knows":  {func(g *resource.Running) { g.Last = nil }, ""},
 		"not back yet":  {func(g *resource.Running) { g.Answering = false }, ""},
 		"detached":      {func(g *resource.Running) { g.Supervisor = "detached" }, ""},
