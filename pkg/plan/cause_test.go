@@ -94,6 +94,17 @@ func TestCauses(t *testing.T) {
 			auto:       []string{"restart Gateway/apps/gpu unhealthy restore"},
 			attended:   []string{"restart Gateway/apps/gpu unhealthy restore"},
 		},
+		"does not answer, in a unit": { // systemd's watchdog ends it, or it comes round
+			event:    func(s *site) { s.silence(gpuID, resource.GatewayUnknown) },
+			auto:     []string{"restart Gateway/apps/gpu unhealthy restore"},
+			attended: []string{"restart Gateway/apps/gpu unhealthy restore"},
+		},
+		"crash looping, in a unit": {
+			event:      func(s *site) { s.silence(gpuID, resource.GatewayCrashLooping) },
+			unattended: []string{"restart Gateway/apps/gpu unhealthy restore"},
+			auto:       []string{"restart Gateway/apps/gpu unhealthy restore"},
+			attended:   []string{"restart Gateway/apps/gpu unhealthy restore"},
+		},
 		"upstream is down": {event: func(s *site) { s.running[gpuID].Healthy = false }},
 		"service deleted": {
 			event:      func(s *site) { delete(s.objects, svcID) },

@@ -25,8 +25,8 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	case resource.Present:
 	}
 	run := seen.Gateway
-	if run.State == resource.GatewayStarting && !run.Answering {
-		return nil // it was not given up yet
+	if p.undecided(run) {
+		return nil
 	}
 	step.Terms.UID = run.Identity.Instance
 	steps, want := p.reload(s, spec, run, step)
@@ -37,6 +37,19 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 		return steps
 	}
 	return p.renew(s, run, step, steps, want)
+}
+
+// undecided reports whether a gateway that does not answer may yet come round: it
+// is starting, or starves. Unattended, that is for systemd's watchdog to say where
+// systemd keeps it.
+func (p *planner) undecided(run *resource.Running) bool {
+	switch {
+	case run.Answering:
+		return false
+	case run.State == resource.GatewayStarting:
+		return true
+	}
+	return p.Policy.Mode == Unattended && run.Supervisor == resource.Systemd && run.State == resource.GatewayUnknown && run.Record != nil
 }
 
 // renew replaces the process of a gateway that does not answer, or that another

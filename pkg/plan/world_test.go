@@ -337,6 +337,12 @@ func (s *site) start(id resource.ID, g resource.Gateway) {
 		Identity: resource.Identity{Instance: fmt.Sprint("i", s.uid), BootID: s.in.World.Host.BootID, Version: s.in.World.Host.Version, Digest: g.Digest()}}
 }
 
+// silence has a gateway in a unit answer no more.
+func (s *site) silence(id resource.ID, state resource.GatewayState) {
+	run := s.running[id]
+	run.Supervisor, run.State, run.Answering, run.Record = resource.Systemd, state, false, &run.Identity
+}
+
 // put does what a server-side apply does, as far as plans can tell: who else
 // owns a field that the apply would change has to be named, and what only others
 // own stays.

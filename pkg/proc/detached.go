@@ -229,7 +229,7 @@ func Ended(e resource.Exit) string {
 // ended is left alone, whoever has its PID now.
 func (d *detached) end(ctx context.Context, gateway resource.ID, old resource.Running) error {
 	id := old.Identity
-	if d.supervisor(gateway, id.PID) == supervisorSystemd {
+	if d.supervisor(gateway, id.PID) == resource.Systemd {
 		return fmt.Errorf("systemd would start it again: systemctl --user disable --now %s", d.unit(gateway))
 	}
 	h, err := grab(id)
@@ -243,7 +243,7 @@ func (d *detached) end(ctx context.Context, gateway resource.ID, old resource.Ru
 	for _, step := range []struct {
 		signal unix.Signal
 		within time.Duration
-	}{{unix.SIGTERM, d.grace(old)}, {unix.SIGKILL, killWithin}} {
+	}{{unix.SIGTERM, d.Grace}, {unix.SIGKILL, killWithin}} {
 		if err := h.signal(step.signal); err != nil {
 			return fmt.Errorf("cannot stop process %d: %v", id.PID, err)
 		}

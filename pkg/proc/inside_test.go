@@ -144,7 +144,6 @@ func TestAnotherInstanceAnswers(t *testing.T) {
 func TestDiesWhileItIsAsked(t *testing.T) {
 	t.Parallel()
 	s := plantMany(t, 1)
-	dir := filepath.Join(s.Dir, "apps.g0")
 	child := exec.Command("sleep", "600")
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
@@ -154,26 +153,7 @@ func TestDiesWhileItIsAsked(t *testing.T) {
 		_ = child.Wait()         // killed, as it was to be
 	})
 	t.Cleanup(die)
-	boot, err := bootID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	id, err := observed(child.Process.Pid, boot)
-	if err != nil || id == nil {
-		t.Fatalf("observed = %v, %v", id, err)
-	}
-	id.Instance, id.Started = "dies", time.Now().Add(-time.Hour)
-	if err := durable.WriteJSON(filepath.Join(dir, resource.RecordFile), resource.Record{Identity: *id}); err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, resource.SocketFile)
-	if err := os.Remove(socket); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, l := replant(t, s, child.Process.Pid)
 	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 		die()
 		panic(http.ErrAbortHandler)
@@ -221,6 +201,80 @@ func TestClockIsSet(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestStarves has a gateway that starves, beside a model: it answers late, and
+// after it was told to stop it still has requests to finish.
+func TestStarves(t *testing.T) {
+	t.Parallel()
+	const long = 3500 * time.Millisecond
+	gateway := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g0"}
+	t.Run("answers late", func(t *testing.T) {
+		t.Parallel()
+		s := plantMany(t, 1)
+		record, socket := replant(t, s, os.Getpid())
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			<-time.After(long)
+			_ = json.NewEncoder(w).Encode(resource.Answer{Record: record, State: resource.GatewayRunning})
+		})}
+		go func() { _ = server.Serve(socket) }()
+		t.Cleanup(func() { _ = server.Close() })
+		_, seen := s.Look(t.Context(), []resource.ID{gateway})
+		if got := seen[gateway]; got.Gateway == nil || !got.Gateway.Answering {
+			t.Errorf("seen %+v %+v", got, got.Gateway)
+		}
+	})
+	t.Run("finishes late", func(t *testing.T) {
+		t.Parallel()
+		s := plantMany(t, 1)
+		s.Ready, s.Answer = time.Nanosecond, 100*time.Millisecond
+		child := exec.Command("sh", "-c", `trap "kill $!; sleep `+strconv.FormatFloat(long.Seconds(), 'f', 1, 64)+`; exit 7" TERM; sleep 600 & echo; wait`)
+		said, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err == nil {
+			_, err = said.Read(make([]byte, 1))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		record, _ := replant(t, s, child.Process.Pid)
+		if err := s.Stop(t.Context(), gateway, resource.Terms{UID: record.Instance}); err != nil {
+			t.Error(err)
+		}
+		_ = child.Wait() // what it is about
+		if how := child.ProcessState.ExitCode(); how != 7 {
+			t.Errorf("it ended with %d: %v", how, child.ProcessState)
+		}
+	})
+}
+
+// replant has another process stand in for a gateway, and gives the socket at which
+// nobody answers yet.
+func replant(t *testing.T, s *Supervisor, pid int) (resource.Record, net.Listener) {
+	t.Helper()
+	dir := filepath.Join(s.Dir, "apps.g0")
+	boot, err := bootID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := observed(pid, boot)
+	if err != nil || id == nil {
+		t.Fatalf("observed = %v, %v", id, err)
+	}
+	id.Instance = "replanted"
+	record := resource.Record{Identity: *id}
+	socket := filepath.Join(dir, resource.SocketFile)
+	if err := errors.Join(durable.WriteJSON(filepath.Join(dir, resource.RecordFile), record), os.Remove(socket)); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return record, l
 }
 
 // TestUnansweredIsTold says that a socket does not answer in words that are not

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -38,28 +37,22 @@ type launcher interface {
 	forget(ctx context.Context, id resource.ID) error
 }
 
-// Who keeps a gateway.
-const (
-	supervisorDetached = "detached"
-	supervisorSystemd  = "systemd"
-)
-
 // supervisor tells who keeps the process of a gateway: the kernel knows which
 // unit it is in.
 func (c *Config) supervisor(id resource.ID, pid int) string {
 	groups, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
 	if err == nil && bytes.Contains(groups, []byte("/"+c.unit(id)+"\n")) {
-		return supervisorSystemd
+		return resource.Systemd
 	}
-	return supervisorDetached
+	return resource.Detached
 }
 
 // supervises tells who would keep a gateway that does not run.
 func (c *Config) supervises() string {
 	if c.Units.Manager != nil {
-		return supervisorSystemd
+		return resource.Systemd
 	}
-	return supervisorDetached
+	return resource.Detached
 }
 
 // prepare writes what a gateway is started from, once nobody is in the way at the
@@ -79,15 +72,6 @@ func (c *Config) prepare(ctx context.Context, want resource.Spec, bound []netip.
 		return err
 	}
 	return ctx.Err()
-}
-
-// grace is how long a gateway may take to stop. One that does not answer serves
-// nobody.
-func (c *Config) grace(old resource.Running) time.Duration {
-	if !old.Answering {
-		return min(c.Grace, hungGrace)
-	}
-	return c.Grace
 }
 
 // logSize is how much a gateway has logged, in bytes; 0 when nobody can say.

@@ -201,7 +201,7 @@ func (g *glance) sight(ctx context.Context, id resource.ID) resource.Sighting {
 	if seen.Gateway == nil {
 		return seen
 	}
-	if seen.Gateway.Supervisor == supervisorSystemd {
+	if seen.Gateway.Supervisor == resource.Systemd {
 		seen.Gateway.Unit = g.s.unit(id)
 	}
 	if g.units[id].load == "masked" {
@@ -259,7 +259,7 @@ func (g *glance) present(ctx context.Context, id resource.ID, record resource.Re
 	if ending := readEnding(dir); ending != nil && ending.Instance != record.Instance {
 		r.Last = &ending.Exit
 	}
-	a, err := call(ctx, dir, "GET", "/identity", answerWithin)
+	a, err := call(ctx, dir, "GET", "/identity", g.s.Answer)
 	switch {
 	case err == nil && a.Instance == record.Instance:
 		r.State, r.Answering, r.Identity = a.State, true, a.Identity
@@ -290,7 +290,7 @@ func (g *glance) stray(ctx context.Context, id resource.ID, who resource.Identit
 		r.State, r.HealthReason = resource.GatewayUnknown, "its folder was removed"
 		return resource.Sighting{Presence: resource.Present, Gateway: r}
 	}
-	a, err := call(ctx, dir, "GET", "/identity", answerWithin)
+	a, err := call(ctx, dir, "GET", "/identity", g.s.Answer)
 	if ctx.Err() != nil {
 		return resource.Sighting{Why: ctx.Err().Error()}
 	}

@@ -23,10 +23,9 @@ import (
 // Times that a gateway has.
 const (
 	defaultReady = 10 * time.Second       // from its start until it answers
-	answerWithin = time.Second            // at its admin socket
+	answerWithin = 5 * time.Second        // at its admin socket: one that starves, beside a model, is late
 	askEvery     = 20 * time.Millisecond  // while another process's start is awaited
 	killWithin   = 5 * time.Second        // from SIGKILL until it is gone
-	hungGrace    = 3 * time.Second        // instead of the grace, for one that does not answer: it serves nobody
 	defaultGrace = 35 * time.Second       // from SIGTERM to SIGKILL; a gateway gives its requests 30
 	tailBytes    = 4096                   // of the log that an error carries
 	followEvery  = 200 * time.Millisecond // between looks at a log that is followed
@@ -42,8 +41,9 @@ type Config struct {
 	Environ []string // of which a gateway gets PATH, HOME, XDG_* and what its secrets name
 	Units   Units
 
-	Grace time.Duration // from SIGTERM to SIGKILL; 0: 35 s
-	Ready time.Duration // from a start until the gateway must answer; 0: 10 s
+	Grace  time.Duration // from SIGTERM to SIGKILL; 0: 35 s
+	Ready  time.Duration // from a start until the gateway must answer; 0: 10 s
+	Answer time.Duration // from a question at its admin socket until it counts as one that does not answer; 0: 5 s
 }
 
 // A Supervisor keeps gateways: they outlive it, and a later one finds them
@@ -68,6 +68,9 @@ func New(c Config) (*Supervisor, error) {
 	}
 	if c.Ready == 0 {
 		c.Ready = defaultReady
+	}
+	if c.Answer == 0 {
+		c.Answer = answerWithin
 	}
 	s := &Supervisor{Config: c}
 	s.detached = &detached{Config: &s.Config, children: map[int]*child{}}

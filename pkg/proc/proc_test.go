@@ -494,7 +494,9 @@ func TestHungGateway(t *testing.T) {
 	t.Parallel()
 	each(t, func(t *testing.T, here place) {
 		dir, want := here(t), unique()
-		s := supervisor(t, dir, func(c *proc.Config) { c.Ready, c.Grace = 2*time.Second, 100*time.Millisecond })
+		s := supervisor(t, dir, func(c *proc.Config) {
+			c.Ready, c.Grace, c.Answer = 2*time.Second, 100*time.Millisecond, 500*time.Millisecond
+		})
 		g := put(t, s, want, resource.Terms{})
 		if err := syscall.Kill(g.Identity.PID, syscall.SIGSTOP); err != nil {
 			t.Fatal(err)

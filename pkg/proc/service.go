@@ -35,7 +35,7 @@ func (g *glance) busy(ctx context.Context, id resource.ID, record *resource.Reco
 			return g.stray(ctx, id, *who)
 		}
 	}
-	r := &resource.Running{Supervisor: supervisorSystemd, State: resource.GatewayStarting, Restarts: now.restarts, Last: now.exit(), HealthReason: "systemd starts it again"}
+	r := &resource.Running{Supervisor: resource.Systemd, State: resource.GatewayStarting, Restarts: now.restarts, Last: now.exit(), HealthReason: "systemd starts it again"}
 	switch {
 	case removed(filepath.Join(g.s.folder(id), resource.ConfigFile)): // with nothing to run with, it never comes up
 		r.State, r.HealthReason = resource.GatewayCrashLooping, "its configuration was removed"

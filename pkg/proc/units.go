@@ -74,7 +74,7 @@ func (u *units) launch(ctx context.Context, want resource.Spec) error {
 // relaunch has the manager restart the unit, which keeps the listeners. Where it
 // was quicker, and runs another process by now, that one is waited for.
 func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
-	if old.Supervisor == supervisorDetached {
+	if old.Supervisor == resource.Detached {
 		return u.adopt(ctx, want, old)
 	}
 	var bound []netip.AddrPort // what it has is kept for it
@@ -120,14 +120,14 @@ func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Runn
 }
 
 func (u *units) end(ctx context.Context, id resource.ID, old resource.Running) error {
-	if old.Supervisor == supervisorDetached {
+	if old.Supervisor == resource.Detached {
 		return u.detached.end(ctx, id, old)
 	}
 	conn, err := u.Units.Manager.connect(ctx)
 	if err != nil {
 		return err
 	}
-	limited, cancel := context.WithTimeout(ctx, u.grace(old)+killWithin)
+	limited, cancel := context.WithTimeout(ctx, u.Grace+killWithin)
 	defer cancel()
 	result, err := u.job(limited, conn, id, (*systemd.Conn).StopUnitContext, &old)
 	switch {
@@ -173,7 +173,7 @@ func (u *units) start(ctx context.Context, id resource.ID, how jobFunc, old *res
 	}
 	within := u.Ready
 	if old != nil {
-		within += u.grace(*old) + killWithin
+		within += u.Grace + killWithin
 	}
 	logged := logSize(u.folder(id))
 	limited, cancel := context.WithTimeout(ctx, within)
@@ -305,7 +305,7 @@ func (u *units) job(ctx context.Context, conn *systemd.Conn, id resource.ID, do 
 		var err error
 		if process, err = grab(old.Identity); err == nil {
 			defer process.close()
-			late = time.After(u.grace(*old))
+			late = time.After(u.Grace)
 		} else if !errors.Is(err, errGone) {
 			return "", err
 		}

@@ -159,7 +159,7 @@ const (
 // what it was to run with; nil when nothing is left, not even its folder.
 type Running struct {
 	State        GatewayState
-	Supervisor   string // detached or systemd
+	Supervisor   string // Detached or Systemd
 	Identity     Identity
 	Answering    bool      // its admin socket answers, as the instance that the record names
 	Healthy      bool      // its upstream answered lately
@@ -174,6 +174,12 @@ type Running struct {
 	Held         Held      // why only a person starts it again
 	Unit         string    // its systemd unit; empty: it has none
 }
+
+// Who keeps a gateway.
+const (
+	Detached = "detached" // nobody but the next look: it is a process of its own
+	Systemd  = "systemd"  // the account's service manager
+)
 
 // Held says that somebody told systemd to keep a gateway down. The zero value
 // is: nobody did.
