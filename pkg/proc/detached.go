@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -43,34 +44,50 @@ const firstFD = 3
 const readyWord = "READY\n"
 
 func (d *detached) launch(ctx context.Context, want resource.Spec) error {
-	return d.succeed(ctx, want, inheritance{})
+	log, err := d.ready(ctx, want, addresses(*want.Gateway))
+	if err != nil {
+		return err
+	}
+	return d.succeed(ctx, want, log, inheritance{})
 }
 
 // relaunch holds the listeners of the old process until the new one has them:
 // nobody who connects in between is refused.
 func (d *detached) relaunch(ctx context.Context, want resource.Spec, old resource.Running) error {
+	if err := d.mayEnd(want.ID, old); err != nil {
+		return err
+	}
+	log, err := d.ready(ctx, want, unheld(*want.Gateway, old))
+	if err != nil {
+		return err
+	}
 	left := d.inherit(ctx, want.ID, old)
 	if err := d.end(ctx, want.ID, old); err != nil {
 		left.close()
-		return err
+		return errors.Join(err, log.Close())
 	}
-	return d.succeed(ctx, want, left)
+	return d.succeed(ctx, want, log, left)
+}
+
+// ready does all that may fail before a process can be started, and gives its log.
+func (d *detached) ready(ctx context.Context, want resource.Spec, bound []netip.AddrPort) (log *os.File, err error) {
+	if err := d.prepare(ctx, want, bound); err != nil {
+		return nil, err
+	}
+	log, err = os.OpenFile(filepath.Join(d.folder(want.ID), resource.LogFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the gateway's log: %v", err)
+	}
+	return log, nil
 }
 
 // succeed starts a process that serves the listeners which are left to it, and
 // closes ours.
-func (d *detached) succeed(ctx context.Context, want resource.Spec, left inheritance) error {
+func (d *detached) succeed(ctx context.Context, want resource.Spec, log *os.File, left inheritance) error {
+	defer func() { _ = log.Close() }() // written by the gateway alone
 	defer left.close()
 	left.only(addresses(*want.Gateway))
-	if err := d.prepare(ctx, want, left.missing(addresses(*want.Gateway))); err != nil {
-		return err
-	}
 	dir := d.folder(want.ID)
-	log, err := os.OpenFile(filepath.Join(dir, resource.LogFile), os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("cannot open the gateway's log: %v", err)
-	}
-	defer func() { _ = log.Close() }() // written by the gateway alone
 	logged := logSize(dir)
 	c, pipe, err := d.spawn(*want.Gateway, dir, log, left)
 	if err != nil {
@@ -225,13 +242,21 @@ func Ended(e resource.Exit) string {
 	return "status " + strconv.Itoa(e.Code)
 }
 
+// mayEnd fails where somebody else keeps the process.
+func (d *detached) mayEnd(gateway resource.ID, old resource.Running) error {
+	if d.supervisor(gateway, old.Identity.PID) == resource.Systemd {
+		return fmt.Errorf("systemd would start it again: systemctl --user disable --now %s", d.unit(gateway))
+	}
+	return nil
+}
+
 // end asks the process to stop, and kills it after the grace. A process that has
 // ended is left alone, whoever has its PID now.
 func (d *detached) end(ctx context.Context, gateway resource.ID, old resource.Running) error {
-	id := old.Identity
-	if d.supervisor(gateway, id.PID) == resource.Systemd {
-		return fmt.Errorf("systemd would start it again: systemctl --user disable --now %s", d.unit(gateway))
+	if err := d.mayEnd(gateway, old); err != nil {
+		return err
 	}
+	id := old.Identity
 	h, err := grab(id)
 	if errors.Is(err, errGone) {
 		return nil

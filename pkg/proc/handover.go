@@ -53,13 +53,6 @@ func (in *inheritance) only(want []netip.AddrPort) {
 	*in = kept
 }
 
-// missing lists the wanted addresses that are not inherited.
-func (in *inheritance) missing(want []netip.AddrPort) []netip.AddrPort {
-	return slices.DeleteFunc(want, func(a netip.AddrPort) bool {
-		return slices.ContainsFunc(in.addrs, func(at netip.AddrPort) bool { return local(at) == local(a) })
-	})
-}
-
 // environ tells the process that inherits what it has, as sd_listen_fds(3) does.
 // For which process it is nobody knows yet.
 func (in *inheritance) environ() []string {

@@ -31,6 +31,16 @@ func unitOf(dir string, want resource.Spec) string {
 	return "obolctl-gateway@" + unitsFor(dir).Site + ":" + want.ID.Namespace + ":" + want.ID.Name + ".service"
 }
 
+// enabled is what makes a unit start at boot.
+func enabled(t testing.TB, dir string, want resource.Spec) string {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(home, ".config/systemd/user/obolctl.target.wants", unitOf(dir, want))
+}
+
 // TestHeld: who stops or masks a unit by hand wants it down, and nothing else
 // looks as if somebody did.
 func TestHeld(t *testing.T) {
@@ -208,6 +218,22 @@ func TestSystemdTakesOver(t *testing.T) {
 	}
 }
 
+// TestTakeOverThatCannotBe: what sells detached is not ended for a unit that could
+// not start.
+func TestTakeOverThatCannotBe(t *testing.T) {
+	t.Parallel()
+	dir, want := inUnits(t), onPort(t)
+	was := put(t, supervisor(t, dir, func(c *proc.Config) { c.Units.Manager = nil }), want, resource.Terms{})
+	refuseRestart(t, supervisor(t, dir, nil), want, was)
+	noPin := supervisor(t, dir, func(c *proc.Config) { c.Units.Pin = func() error { return errors.New("no space left") } })
+	if _, err := noPin.Put(t.Context(), want, resource.Terms{UID: was.Identity.Instance, Restart: true}); err == nil || !strings.Contains(err.Error(), "no space left") {
+		t.Errorf("Put = %v", err)
+	}
+	if now := look(t, dir, want.ID).Gateway; !now.Answering || now.Identity != was.Identity {
+		t.Errorf("now %+v, it was %+v", now, was)
+	}
+}
+
 // TestTakeOverFails has a detached gateway that cannot run as a unit: it goes on.
 func TestTakeOverFails(t *testing.T) {
 	t.Parallel()
@@ -223,6 +249,9 @@ func TestTakeOverFails(t *testing.T) {
 	if now := look(t, dir, want.ID).Gateway; !now.Answering || now.Supervisor != "detached" || now.Held != "" {
 		t.Errorf("now %+v", now)
 	}
+	if _, err := os.Lstat(enabled(t, dir, want)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its unit is to start at boot, beside it: %v", err)
+	}
 }
 
 // TestBelongsToTheTarget: a gateway starts with the target until it is deleted,
@@ -232,12 +261,8 @@ func TestBelongsToTheTarget(t *testing.T) {
 	dir, want := inUnits(t), unique()
 	s := supervisor(t, dir, nil)
 	put(t, s, want, resource.Terms{})
-	home, err := os.UserHomeDir()
-	if err != nil {
-		t.Fatal(err)
-	}
-	units := filepath.Join(home, ".config/systemd/user")
-	link := filepath.Join(units, "obolctl.target.wants", unitOf(dir, want))
+	link := enabled(t, dir, want)
+	units := filepath.Dir(filepath.Dir(link))
 	if _, err := os.Lstat(link); err != nil {
 		t.Error(err)
 	}

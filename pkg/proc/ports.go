@@ -35,6 +35,19 @@ func fresh(now, before []netip.AddrPort) []netip.AddrPort {
 	return slices.DeleteFunc(now, func(a netip.AddrPort) bool { return slices.Contains(before, a) })
 }
 
+// unheld lists what a gateway is to listen on at ports that the process which it
+// replaces does not have: whether it may have those, nobody can try before that
+// ends.
+func unheld(want resource.Gateway, old resource.Running) []netip.AddrPort {
+	if old.Config == nil {
+		return nil
+	}
+	had := addresses(*old.Config)
+	return slices.DeleteFunc(addresses(want), func(a netip.AddrPort) bool {
+		return slices.ContainsFunc(had, func(h netip.AddrPort) bool { return h.Port() == a.Port() })
+	})
+}
+
 // portsFree tries to bind each address, and names who is in the way.
 func portsFree(ctx context.Context, all []netip.AddrPort) error {
 	var errs []error

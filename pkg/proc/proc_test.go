@@ -488,6 +488,39 @@ func TestReloadAndRestart(t *testing.T) {
 	})
 }
 
+// TestRestartThatCannotBe has somebody else at an address that a gateway is to
+// have once it was restarted: it sells as it did.
+func TestRestartThatCannotBe(t *testing.T) {
+	t.Parallel()
+	each(t, func(t *testing.T, here place) {
+		dir, want := here(t), onPort(t)
+		s := supervisor(t, dir, nil)
+		refuseRestart(t, s, want, put(t, s, want, resource.Terms{}))
+	})
+}
+
+// refuseRestart wants a gateway to be as it was after a restart for which the port is
+// taken.
+func refuseRestart(t *testing.T, s *proc.Supervisor, want resource.Spec, was *resource.Running) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	more := *want.Gateway
+	more.Listen = append(slices.Clone(more.Listen), netip.MustParseAddrPort(l.Addr().String()))
+	next := want
+	next.Gateway = &more
+	if _, err := s.Put(t.Context(), next, resource.Terms{UID: was.Identity.Instance, Restart: true}); err == nil || !strings.Contains(err.Error(), "is taken by") {
+		t.Errorf("Put = %v", err)
+	}
+	_, seen := s.Look(t.Context(), []resource.ID{want.ID})
+	if now := seen[want.ID].Gateway; now == nil || !now.Answering || now.Identity != was.Identity || now.Config.Digest() != want.Digest() {
+		t.Errorf("now %+v, it was %+v", now, was)
+	}
+}
+
 // TestHungGateway stops a gateway's process where it stands: it is present and
 // does not answer, a look at it ends soon, and terms that name it replace it.
 func TestHungGateway(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,11 +76,7 @@ func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.R
 	if old.Supervisor == resource.Detached {
 		return u.adopt(ctx, want, old)
 	}
-	var bound []netip.AddrPort // what it has is kept for it
-	if old.Config != nil {
-		bound = fresh(addresses(*want.Gateway), addresses(*old.Config))
-	}
-	if err := u.prepare(ctx, want, bound); err != nil {
+	if err := u.prepare(ctx, want, unheld(*want.Gateway, old)); err != nil {
 		return err
 	}
 	now, err := u.service(ctx, want.ID)
@@ -96,27 +91,40 @@ func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.R
 
 // adopt has the manager keep a gateway that was detached. Its listeners wait in
 // the folder for the new process. Where that does not come up, by what differs
-// between the two, it is detached again: it sold until now.
+// between the two, it is detached again, whoever waits for that: it sold until
+// now. Its unit is not to start at boot then, beside it.
 func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Running) error {
+	err := u.prepare(ctx, want, unheld(*want.Gateway, old))
+	if err != nil {
+		return err
+	}
+	if err = u.enable(ctx, want.ID); err == nil {
+		var ended bool
+		if ended, err = u.move(ctx, want, old); err == nil {
+			return nil
+		}
+		if ended {
+			err = errors.Join(fmt.Errorf("as a unit: %w", err), u.detached.launch(context.WithoutCancel(ctx), want))
+		}
+	}
+	return errors.Join(err, u.forget(context.WithoutCancel(ctx), want.ID))
+}
+
+// move ends a detached process, and starts the unit; it tells whether it came to
+// the latter.
+func (u *units) move(ctx context.Context, want resource.Spec, old resource.Running) (ended bool, err error) {
 	left := u.inherit(ctx, want.ID, old)
 	defer left.close()
-	if err := u.detached.end(ctx, want.ID, old); err != nil {
-		return err
-	}
 	left.only(addresses(*want.Gateway))
-	if err := u.prepare(ctx, want, left.missing(addresses(*want.Gateway))); err != nil {
-		return err
-	}
 	stop, err := left.await(ctx, u.folder(want.ID))
 	if err != nil {
-		return err
+		return false, err
 	}
-	err = u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
-	stop()
-	if err != nil {
-		err = errors.Join(fmt.Errorf("as a unit: %w", err), u.detached.launch(ctx, want))
+	defer stop()
+	if err := u.detached.end(ctx, want.ID, old); err != nil {
+		return false, err
 	}
-	return err
+	return true, u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
 }
 
 func (u *units) end(ctx context.Context, id resource.ID, old resource.Running) error {
@@ -164,11 +172,11 @@ func (u *units) forget(ctx context.Context, id resource.ID) error {
 // restart that nobody waits for any more is finished by the manager: the old
 // process may be serving still.
 func (u *units) start(ctx context.Context, id resource.ID, how jobFunc, old *resource.Running) error {
-	conn, err := u.Units.Manager.connect(ctx)
-	if err != nil {
+	if err := u.enable(ctx, id); err != nil {
 		return err
 	}
-	if err := u.enable(ctx, conn, id); err != nil {
+	conn, err := u.Units.Manager.connect(ctx)
+	if err != nil {
 		return err
 	}
 	within := u.Ready
@@ -235,7 +243,11 @@ func (u *units) abandon(ctx context.Context, conn *systemd.Conn, id resource.ID)
 }
 
 // enable makes sure that the unit can run, and does at boot.
-func (u *units) enable(ctx context.Context, conn *systemd.Conn, id resource.ID) error {
+func (u *units) enable(ctx context.Context, id resource.ID) error {
+	conn, err := u.Units.Manager.connect(ctx)
+	if err != nil {
+		return err
+	}
 	ctx, done := account.Limit(ctx, account.Patience)
 	defer done()
 	if err := u.Units.Pin(); err != nil {
