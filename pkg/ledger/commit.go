@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/durable"
@@ -186,21 +185,13 @@ func (l *Ledger) finish(b *batch, err error) {
 func (l *Ledger) append(line []byte) error {
 	_, err := l.file.Write(line)
 	if err == nil {
-		err = fdatasync(l.file)
+		err = durable.SyncData(l.file)
 	}
 	if err != nil {
 		return fmt.Errorf("cannot write to the ledger: %v", err)
 	}
 	l.size += len(line)
 	return nil
-}
-
-func fdatasync(f *os.File) error {
-	for {
-		if err := syscall.Fdatasync(int(f.Fd())); !errors.Is(err, syscall.EINTR) {
-			return os.NewSyscallError("fdatasync", err)
-		}
-	}
 }
 
 // begin writes a new segment and goes on in it. From the moment at which it may
