@@ -126,7 +126,7 @@ func unitLog(config string) (*os.File, journalLog, error) {
 	}
 	spare := os.NewFile(uintptr(fd), "stderr")
 	for _, fd := range []int{unix.Stdout, unix.Stderr} {
-		if err := unix.Dup3(int(file.Fd()), fd, 0); err != nil {
+		if err := unix.Dup2(int(file.Fd()), fd); err != nil {
 			return nil, journalLog{}, fmt.Errorf("cannot write to the gateway's log: %v", err)
 		}
 	}

@@ -36,10 +36,11 @@ const managerPatience = 5 * time.Second
 
 // tell sends a notice, and descriptors with it.
 func (m manager) tell(notice string, fds ...int) error {
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM, 0) // not every system has SOCK_CLOEXEC
 	if err != nil {
 		return fmt.Errorf("cannot tell the service manager: %v", err)
 	}
+	unix.CloseOnExec(fd)                  // soon enough: a gateway starts no process
 	defer func() { _ = unix.Close(fd) }() // a datagram is whole or was not sent
 	var rights []byte
 	if len(fds) > 0 {

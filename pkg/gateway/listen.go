@@ -7,11 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"strings"
 	"sync"
-	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // protocols are what the public listeners speak: the cluster's proxies may use
@@ -104,20 +100,6 @@ func (s *server) letGo(ctx context.Context, l net.Listener) {
 	if err := l.Close(); err != nil {
 		s.log.WarnContext(ctx, "cannot close a listener", "address", l.Addr().String(), "error", err.Error())
 	}
-}
-
-// freeBind lets a socket be bound to an address that the host does not have
-// yet: the bridge to the pods comes with the cluster.
-func freeBind(network, _ string, c syscall.RawConn) error {
-	var err error
-	controlErr := c.Control(func(fd uintptr) {
-		if strings.HasSuffix(network, "6") {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-			return
-		}
-		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-	})
-	return errors.Join(controlErr, err)
 }
 
 // accept serves the listeners and counts them as ours. The caller holds mu.

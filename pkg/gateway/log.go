@@ -69,7 +69,7 @@ func (l *boundedLog) rotate() error {
 	}
 	defer func() { _ = f.Close() }() // the duplicates stay open
 	for _, fd := range l.fds {
-		if err := unix.Dup3(int(f.Fd()), fd, 0); err != nil {
+		if err := unix.Dup2(int(f.Fd()), fd); err != nil {
 			return fmt.Errorf("cannot write to the new log: %v", err)
 		}
 	}

@@ -1,14 +1,11 @@
 package gateway
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -105,26 +102,6 @@ func (s *server) catchUp() error {
 	return s.ledger.Mend()
 }
 
-// identify tells what this process is and no other.
-func identify() (resource.Identity, error) {
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return resource.Identity{}, fmt.Errorf("cannot learn the boot id: %v", err)
-	}
-	var exe unix.Stat_t
-	if err := unix.Stat("/proc/self/exe", &exe); err != nil {
-		return resource.Identity{}, fmt.Errorf("cannot identify the executable: %v", err)
-	}
-	ticks, err := startTicks()
-	if err != nil {
-		return resource.Identity{}, fmt.Errorf("cannot learn the start time: %v", err)
-	}
-	return resource.Identity{
-		Instance: rand.Text(), BootID: strings.TrimSpace(string(boot)), PID: os.Getpid(), StartTicks: ticks,
-		ExeDevice: exe.Dev, ExeInode: exe.Ino, Started: time.Now().UTC(),
-	}, nil
-}
-
 // ownUnit names the unit of systemd that this process runs in as a gateway; empty
 // when it is detached, whichever unit the one who started it is in.
 func ownUnit() string {
@@ -139,18 +116,4 @@ func ownUnit() string {
 		}
 	}
 	return ""
-}
-
-// startTicks is field 22 of /proc/self/stat. The second field is the name in
-// parentheses, and may hold anything.
-func startTicks() (uint64, error) {
-	stat, err := os.ReadFile("/proc/self/stat")
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 20 {
-		return 0, fs.ErrInvalid
-	}
-	return strconv.ParseUint(fields[19], 10, 64)
 }

@@ -7,6 +7,15 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
+// A Death is the end of one gateway process.
+type Death struct {
+	ID       resource.ID
+	Instance string
+	At       time.Time
+	Lasted   time.Duration  // since it was started
+	Exit     *resource.Exit // nil when nobody can say how it ended
+}
+
 // A Backoff spaces restarts: First, then twice as long each time, up to Most.
 // A run of at least Healthy starts the sequence over.
 type Backoff struct {

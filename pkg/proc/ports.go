@@ -16,8 +16,6 @@ import (
 	"strings"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -67,20 +65,6 @@ func portsFree(ctx context.Context, all []netip.AddrPort) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// freeBind lets a socket be bound to an address that the host does not have
-// yet, as a gateway does.
-func freeBind(network, _ string, c syscall.RawConn) error {
-	var err error
-	controlErr := c.Control(func(fd uintptr) {
-		if strings.HasSuffix(network, "6") {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-			return
-		}
-		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-	})
-	return errors.Join(controlErr, err)
 }
 
 // A listener is a TCP socket of this host that accepts connections.

@@ -17,15 +17,6 @@ import (
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-// A Death is the end of one gateway process.
-type Death struct {
-	ID       resource.ID
-	Instance string
-	At       time.Time
-	Lasted   time.Duration  // since it was started
-	Exit     *resource.Exit // nil when nobody can say how it ended
-}
-
 // A watcher is told by the kernel of processes that end and of records that
 // are written.
 type watcher struct {
