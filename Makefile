@@ -47,8 +47,9 @@ tidy:
 	@for m in $(MODULES); do (cd $$m && go mod tidy -diff) || exit 1; done
 
 vet:
-	$(call stage,go vet)
+	$(call stage,go vet; and obolctl compiles where only the file is kept)
 	@for m in $(LINTED); do (cd $$m && go vet -tags cluster,rehearse ./...) || exit 1; done
+	GOOS=darwin go build -o /dev/null ./cmd/obolctl
 
 lint: $(GOLANGCI)
 	$(call stage,golangci-lint)
