@@ -160,10 +160,11 @@ func TestRolledBack(t *testing.T) {
 }
 
 // TestAPIComesAndGoes: an API server that goes while offers are brought back, and
-// comes back with nothing, costs a try and not the offers.
+// comes back with nothing, costs a try and not the offers. What had been brought
+// back by then, and is lost again, is for the timer.
 func TestAPIComesAndGoes(t *testing.T) {
 	t.Parallel()
-	s := openInstalled(t, 4)
+	s := openInstalled(t, 4, "--every", "10s")
 	s.cluster.down()
 	s.reboot()
 	for range 2 {
