@@ -15,8 +15,8 @@ import (
 // wide is how many times its target a figure may take before the test fails. The
 // target itself holds on a machine with nothing else to do; here other tests run
 // beside, and other people's work where machines are shared, so that missing it
-// is only said.
-const wide = 3
+// is only said: three times has been seen, with fifteen others for each processor.
+const wide = 5
 
 // figures are what was measured, by what it is.
 var figures struct {
