@@ -58,6 +58,7 @@ func TestBootCommands(t *testing.T) {
 		}
 		return ""
 	})
+	s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed: converge runs now")
 	s.cluster.up()
 	s.sells(s.names...)
 	eventually(t, patience, func() string { // that it has ended
@@ -68,19 +69,31 @@ func TestBootCommands(t *testing.T) {
 	s.has(s.unseen("obolctl boot status"), 1, "obolctl-gateway@home:llm:g00.service has Restart=no, not always", "note drop-ins obolctl-gateway@.service.d/mine.conf")
 
 	s.has(s.unseen("obolctl boot uninstall"), 0, "obolctl-converge@home.timer", "Gateways that run go on")
-	if n := s.peek("ls ~/.config/systemd/user/*converge* ~/.config/systemd/user/*.target 2>/dev/null | wc -l"); n != "0" {
-		t.Errorf("%s of the units are left", n)
+	if left := s.peek("find ~/.config/systemd/user -name '*converge*' -o -name '*.target' -o -path '*.wants/*'"); left != "" {
+		t.Errorf("units are left: %s", left)
+	}
+	pids := s.peek("pgrep -f 'gateway serve'")
+	s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed: systemd has no obolctl-converge@home.service")
+	if now := s.peek("pgrep -f 'gateway serve'"); now != pids {
+		t.Errorf("gateways ran as %s, and run as %s", pids, now)
 	}
 	s.sells(s.names...)
+	s.has(s.unseen("rm -r ~/.config/systemd/user/*.d; obolctl boot install"), 0, "enabled obolctl-gateway@home:llm:g00.service")
+	s.has(s.unseen("obolctl boot status"), 0, "ok gateways 3 start at boot by themselves")
 }
 
-// TestBootForAnotherAccount is a server, where root installs for the seller.
+// TestBootForAnotherAccount is a server, where root installs for the seller: with
+// what the seller's profile says, and without giving it root's terminal.
 func TestBootForAnotherAccount(t *testing.T) {
 	t.Parallel()
 	m := boot(t)
 	m.install("../bin/obolctl", "/root/obolctl") // where the seller cannot go
-	m.has(m.asRoot("OBOLCTL_STATE_DIR=/root/state KUBECONFIG=/root/kube /root/obolctl boot install --user "+seller), 0,
-		"pinned "+home, "OBOLCTL_STATE_DIR "+home+"/.local/state/obolctl")
+	m.write(home+"/.profile", "echo hello; cut -d' ' -f7 /proc/$$/stat >~/terminal; export XDG_STATE_HOME=~/things PATH=~/bin:$PATH\n")
+	m.has(m.asRoot("export OBOLCTL_STATE_DIR=/root/state KUBECONFIG=/root/kube; script --quiet --return --command '/root/obolctl boot install --user "+seller+"' /dev/null"), 0,
+		"pinned "+home, "OBOLCTL_STATE_DIR "+home+"/things/obolctl", "PATH="+home+"/bin:")
+	if terminal := m.peek("cat ~/terminal"); terminal != "0" { // of the device
+		t.Errorf("what runs for the seller has the terminal %s, which is root's", terminal)
+	}
 	m.has(m.asRoot("/root/obolctl boot install --user "+seller), 0, "nothing was changed")
 	m.root("sync; ! grep -r /root " + home + "/.config/systemd; ! test -e /root/state")
 	m.reboot()
@@ -91,6 +104,9 @@ func TestBootForAnotherAccount(t *testing.T) {
 		}
 		return ""
 	})
+	m.root("echo toor:x:0:0::/root:/bin/sh >>/etc/passwd")
+	m.has(m.asRoot("HOME=/root /root/obolctl boot install --user toor"), 0, "Installed for site default", "OBOLCTL_STATE_DIR /root/")
+	m.has(m.asRoot("/root/obolctl boot install --user nobody-knows"), 1, "this host knows no account")
 }
 
 // TestBootWhereLingeringIsRefused installs nothing at all, and says what to type.
@@ -119,5 +135,6 @@ func TestManager(t *testing.T) {
 	m := boot(t)
 	m.login("loginctl enable-linger")
 	m.install(tests, "/usr/local/bin/boot.test")
-	m.has(m.unseen("/usr/local/bin/boot.test -test.v -test.run 'TestInstall|TestHardening'"), 0, "--- PASS: TestInstall ", "--- PASS: TestHardening ")
+	m.has(m.unseen("/usr/local/bin/boot.test -test.v -test.run 'TestInstall|TestUninstall|TestHardening'"), 0,
+		"--- PASS: TestInstall ", "--- PASS: TestUninstallOneOfTwo ", "--- PASS: TestHardening ")
 }

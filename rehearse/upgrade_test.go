@@ -58,6 +58,30 @@ systemctl --user daemon-reload`)
 	}
 }
 
+// TestPinFollows: what units run is what an apply, or an install, starts gateways
+// from, once nothing runs the one before.
+func TestPinFollows(t *testing.T) {
+	t.Parallel()
+	s := openInstalled(t, 2)
+	const stop = "systemctl --user stop 'obolctl-gateway@*'"
+	s.newer()
+	s.peek(stop + "; obolctl apply --auto-approve")
+	s.sells(s.names...)
+	s.converge() // which is of the same build
+	s.done()
+	if got := s.versions(); got != "99.0.0 99.0.0" {
+		t.Errorf("an apply of a newer build started gateways of versions %s", got)
+	}
+	s.install("../bin/obolctl", "/usr/local/bin/obolctl")
+	s.has(s.unseen("obolctl boot install"), 0, "nothing was changed")
+	s.peek("obolctl boot uninstall; " + stop)
+	s.has(s.unseen("obolctl boot install"), 0, "pinned "+home)
+	s.peek("obolctl apply --auto-approve")
+	s.sells(s.names...)
+	s.converge()
+	s.done()
+}
+
 // newer installs a build of another version for the seller to type, and no more.
 func (s *shop) newer() {
 	s.t.Helper()

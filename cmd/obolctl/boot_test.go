@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -86,5 +87,47 @@ func TestBootPrint(t *testing.T) {
 	want := []string{"obolctl-converge@default.service", "obolctl-converge@default.timer", "obolctl-gateway@.service", "obolctl.target"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("units shown (-want +got):\n%s", diff)
+	}
+}
+
+// TestBootKeepsEnvironment: what the units run with is what was installed, unless
+// somebody says otherwise, whatever shell install is typed in again.
+func TestBootKeepsEnvironment(t *testing.T) {
+	t.Parallel()
+	op := newOperator(t)
+	op.write("offers.hcl", note(t, "tides"))
+	op.write("kube.yaml", "")
+	op.write("other.yaml", "")
+	printed := func(args ...string) string {
+		t.Helper()
+		var doc struct{ Units map[string]string }
+		if err := json.Unmarshal([]byte(op.must(0, append([]string{"boot", "print", "--json"}, args...)...).stdout), &doc); err != nil {
+			t.Fatal(err)
+		}
+		return doc.Units["obolctl-converge@default.service"]
+	}
+	environ := func(unit string) string {
+		var lines []string
+		for line := range strings.Lines(unit) {
+			if kv, is := strings.CutPrefix(line, "Environment="); is && !strings.Contains(kv, "OBOLCTL_STATE_DIR=") {
+				lines = append(lines, strings.TrimSpace(strings.ReplaceAll(kv, op.dir, "~")))
+			}
+		}
+		return strings.Join(lines, " ")
+	}
+	op.write(".config/systemd/user/obolctl-converge@default.service", printed("--kubeconfig", "kube.yaml"))
+	before := environ(printed())
+	op.env = append(op.env, "PATH=/elsewhere:"+os.Getenv("PATH"), "KUBECONFIG=/none")
+	if err := os.Remove(op.dir + "/offers.hcl"); err != nil {
+		t.Fatal(err)
+	}
+	if now := environ(printed()); now != before || !strings.Contains(now, `"KUBECONFIG=~/kube.yaml"`) || !strings.Contains(now, `"OBOLCTL_FILE=~/offers.hcl"`) {
+		t.Errorf("in another shell it would pin %s, and had pinned %s", now, before)
+	}
+	if now := environ(printed("--kubeconfig", "other.yaml")); now != strings.Replace(before, "kube.yaml", "other.yaml", 1) {
+		t.Errorf("with --kubeconfig it would pin %s, and had pinned %s", now, before)
+	}
+	if now := environ(printed("--environment")); !strings.Contains(now, `"KUBECONFIG=/none"`) || !strings.Contains(now, `"PATH=/elsewhere:`) {
+		t.Errorf("with --environment it would pin %s", now)
 	}
 }

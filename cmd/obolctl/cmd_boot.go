@@ -6,14 +6,11 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"os/user"
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,7 +41,7 @@ func bootInstallCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "install", Usage: "write and enable the units that bring offers back at boot",
 		Description: "Copies this executable to a place of its own, enables lingering where that is allowed, and sets up the account's systemd: gateways start at boot, and converge runs then and every few minutes. Gateways that run detached are moved to systemd, one after the other. " +
-			"Doing it again changes what differs; what was said before with --every and --notify stays, and so does the executable, unless --upgrade says otherwise.\n\n" +
+			"Doing it again changes what differs; what was said before with --every and --notify stays, and so does the executable while gateways run another one than this, unless --upgrade says otherwise.\n\n" +
 			"Examples:\n   obolctl boot install\n   obolctl boot install --every 10m --notify tell-me.service\n\n" +
 			"Exit codes: 0 installed; 1 it could not be, or there is no systemd: it says what to do instead.",
 		Flags: append(setupFlags(),
@@ -54,8 +51,14 @@ func bootInstallCommand(p process) *cli.Command {
 			if c.Args().Present() {
 				return misuse("boot install takes no argument")
 			}
-			if name := c.String("user"); name != "" && name != accountName() {
-				return installFor(c.Context, p, name)
+			if name := c.String("user"); name != "" {
+				l, err := loginOf(c.Context, name)
+				if err != nil {
+					return err
+				}
+				if l.uid != os.Getuid() {
+					return installFor(c.Context, p, l)
+				}
 			}
 			w, setup, err := openBoot(c, p)
 			if err != nil {
@@ -70,6 +73,7 @@ func setupFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.DurationFlag{Name: "every", Value: defaultEvery, Usage: "from the end of one converge to the next"},
 		&cli.StringFlag{Name: "notify", Usage: "start `UNIT` for each new fact that needs somebody"},
+		&cli.BoolFlag{Name: "environment", Usage: "pin the environment of this shell in place of what was pinned before"},
 	}
 }
 
@@ -189,11 +193,16 @@ func (w *workspace) setup(c *cli.Context) (boot.Setup, error) {
 	}
 	s := boot.Setup{
 		Site: w.site.Name(), Exe: filepath.Join(w.binDir(), "obolctl"), StateDir: stateDir, ConfigDir: w.configDir(),
-		Environ: boot.Pinning(append(w.environ[:len(w.environ):len(w.environ)], w.paths()...)), Every: defaultEvery,
+		Every: defaultEvery,
 	}
+	environ := append(boot.Pinning(w.environ), pathIn("OBOLCTL_FILE", w.files[0])...)
 	if old, installed := w.installed(); installed {
 		s.Every, s.Notify = old.Every, old.Notify
+		if !c.Bool("environment") {
+			environ = keptEnviron(old.Environ, environ)
+		}
 	}
+	s.Environ = boot.Pinning(append(environ, w.saidPaths(c.IsSet("file"))...))
 	if c.IsSet("every") {
 		s.Every = c.Duration("every")
 	}
@@ -208,6 +217,18 @@ func (w *workspace) setup(c *cli.Context) (boot.Setup, error) {
 	return s, s.Check()
 }
 
+// othersIn names the variables that this shell has, and that are pinned otherwise
+// or not at all. The file is the one that was accepted, whatever a shell says.
+func (w *workspace) othersIn(pinned []string) []string {
+	var names []string
+	for _, kv := range boot.Pinning(w.environ) {
+		if name, _, _ := strings.Cut(kv, "="); name != "OBOLCTL_FILE" && !slices.Contains(pinned, kv) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
 // installed gives the setup of the units that stand there now.
 func (w *workspace) installed() (boot.Setup, bool) {
 	text, err := os.ReadFile(filepath.Join(boot.UnitDir(w.configDir()), boot.ConvergeService(w.site.Name())))
@@ -217,22 +238,51 @@ func (w *workspace) installed() (boot.Setup, bool) {
 	return boot.Recorded(text)
 }
 
-// paths gives variables for what converge goes by should the state be lost: the
-// file that was accepted, which has tombstones and drains, and the kubeconfig
-// that was said.
-func (w *workspace) paths() []string {
-	var out []string
-	file := w.files[0]
+// saidPaths gives variables for what converge goes by should the state be lost:
+// the file that was accepted, which has tombstones and drains, else the one that
+// was said, and the kubeconfig that was said.
+func (w *workspace) saidPaths(file bool) []string {
+	path := ""
 	if a := w.accepted(); a != nil && a.Source.Path != "" {
-		file = a.Source.Path
+		path = a.Source.Path
+	} else if file {
+		path = w.files[0]
 	}
-	for name, path := range map[string]string{"OBOLCTL_FILE": file, "KUBECONFIG": w.options.kubeconfig} {
-		abs, err := filepath.Abs(path)
-		if err == nil {
-			_, err = os.Stat(abs)
+	return append(pathIn("OBOLCTL_FILE", path), pathIn("KUBECONFIG", w.options.kubeconfig)...)
+}
+
+// pathIn gives a variable that names a file; none when there is no such file.
+func pathIn(name, path string) []string {
+	abs, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(abs)
+	}
+	if path == "" || err != nil {
+		return nil
+	}
+	return []string{name + "=" + abs}
+}
+
+// keptEnviron gives what was pinned, but for the folders in which units and
+// executables are: those are where this process looks for them.
+func keptEnviron(pinned, shell []string) []string {
+	folder := func(kv string) bool { return strings.HasPrefix(kv, "XDG_") }
+	kept := slices.DeleteFunc(slices.Clone(pinned), folder)
+	return append(kept, slices.DeleteFunc(slices.Clone(shell), func(kv string) bool { return !folder(kv) })...)
+}
+
+// environChanges tells how what is pinned of an environment differs from before.
+func environChanges(before, now []string) []string {
+	var out []string
+	for _, kv := range now {
+		if !slices.Contains(before, kv) {
+			out = append(out, "pinned "+kv)
 		}
-		if path != "" && err == nil {
-			out = append(out, name+"="+abs)
+	}
+	for _, kv := range before {
+		name, _, _ := strings.Cut(kv, "=")
+		if !slices.ContainsFunc(now, func(kv string) bool { return strings.HasPrefix(kv, name+"=") }) {
+			out = append(out, "no longer pinned: "+kv)
 		}
 	}
 	return out
@@ -289,26 +339,38 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 	if err != nil {
 		return err
 	}
-	pinned := old
-	if upgrade || old == (boot.Pinned{}) || old.Check() != nil {
+	pinned, keeps := old, !upgrade && w.runsOther(ctx)
+	if !keeps || old == (boot.Pinned{}) || old.Check() != nil {
 		if pinned, err = boot.Pin(w.binDir(), themselves); err != nil {
 			return err
 		}
 	}
-	changed, err := m.Install(ctx, boot.Units(setup))
+	was, again := w.installed()
+	changed, err := m.Install(ctx, setup)
 	if err != nil {
 		return err
+	}
+	if again {
+		changed = append(changed, environChanges(was.Environ, setup.Environ)...)
 	}
 	if pinned != old {
 		changed = append([]string{"pinned " + pinned.Path}, changed...)
 	}
-	moved, failed := w.moveGateways(ctx)
+	moved, failed := w.moveGateways(ctx, keeps)
 	return errors.Join(w.tellInstalled(setup, pinned, append(changed, moved...)), failed)
 }
 
+// runsOther reports whether systemd runs a gateway of the site from another build.
+// As long as it does, the others are started from that one, too.
+func (w *workspace) runsOther(ctx context.Context) bool {
+	_, seen := w.host.Look(ctx, nil)
+	return slices.ContainsFunc(slices.Collect(maps.Values(seen)), keptByOther)
+}
+
 // moveGateways has systemd keep the gateways that run as detached processes, one
-// after the other, and tells which it moved.
-func (w *workspace) moveGateways(ctx context.Context) (moved []string, failed error) {
+// after the other, and tells which it moved. Where units keep another build, one of
+// this build is left alone: nobody said that it should go back.
+func (w *workspace) moveGateways(ctx context.Context, keeps bool) (moved []string, failed error) {
 	if err := w.open(ctx, w.site.Name()); err != nil || w.host.Units.Manager == nil { // it may have just been started
 		return nil, err
 	}
@@ -316,6 +378,10 @@ func (w *workspace) moveGateways(ctx context.Context) (moved []string, failed er
 		_, seen := w.host.Look(ctx, nil)
 		for _, id := range slices.SortedFunc(maps.Keys(seen), resource.ID.Compare) {
 			if g := seen[id].Gateway; seen[id].Presence != resource.Present || g.Supervisor != detached {
+				continue
+			}
+			if keeps && seen[id].Gateway.Identity.Version == version {
+				failed = errors.Join(failed, fmt.Errorf("%s runs this version, and the units run another: obolctl boot install --upgrade", w.addressAt(id)))
 				continue
 			}
 			if _, err := w.host.Restart(ctx, id); err != nil {
@@ -332,7 +398,7 @@ func (w *workspace) moveGateways(ctx context.Context) (moved []string, failed er
 // manager connects to the account's manager, having made sure that it is there at
 // boot.
 func (w *workspace) manager(ctx context.Context) (*boot.Manager, error) {
-	account, err := user.LookupId(uid())
+	account, err := user.Current()
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell which account this is: %v", err)
 	}
@@ -390,6 +456,9 @@ func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []st
 		rows = append(rows, "notify "+s.Notify)
 	}
 	b.WriteString("What the units run with:\n" + indented(rows))
+	if names := w.othersIn(s.Environ); len(names) > 0 {
+		fmt.Fprintf(&b, "\nThis shell has another %s. To pin that: obolctl boot install --environment\n", strings.Join(names, ", "))
+	}
 	if w.accepted() == nil {
 		b.WriteString("\nNothing is accepted here yet, so nothing will be brought back: obolctl apply\n")
 	}
@@ -398,82 +467,4 @@ func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []st
 		"site": s.Site, "executable": pinned.Path, "state_dir": s.StateDir, "environment": append([]string{}, s.Environ...),
 		"every_seconds": s.Every.Seconds(), "notify": s.Notify, "changed": append([]string{}, changed...),
 	})
-}
-
-// accountName is the account that this process runs as; "" when nobody knows.
-func accountName() string {
-	account, err := user.LookupId(uid())
-	if err != nil {
-		return ""
-	}
-	return account.Username
-}
-
-// installFor installs for another account, as root: it has logind start that
-// account's manager at boot and now, and then runs this command as that account.
-func installFor(ctx context.Context, p process, name string) error {
-	if os.Getuid() != 0 {
-		return misuse("--user is for root: without it, boot install is for the account that runs it")
-	}
-	if !boot.Booted() {
-		return withoutSystemd(p, "", boot.ErrNoSystemd)
-	}
-	account, err := user.Lookup(name)
-	if err != nil {
-		return err
-	}
-	credential, err := credentialOf(account)
-	if err != nil {
-		return err
-	}
-	if err := boot.Linger(ctx, int(credential.Uid)); err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, themselves, p.args[1:]...)
-	cmd.Args[0] = p.args[0]
-	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.Dir = p.stdin, p.stdout, p.stderr, account.HomeDir
-	cmd.Env = environOf(p, account)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential}
-	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	err = cmd.Run()
-	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.Exited() {
-		return exitError{code: exit.ExitCode()}
-	}
-	if err != nil {
-		return fmt.Errorf("cannot run as %s: %v", name, err)
-	}
-	return nil
-}
-
-// credentialOf gives the ids of an account.
-func credentialOf(account *user.User) (*syscall.Credential, error) {
-	groups, err := account.GroupIds()
-	if err != nil {
-		return nil, fmt.Errorf("cannot list the groups of %s: %v", account.Username, err)
-	}
-	ids := make([]uint32, 2+len(groups))
-	for i, text := range append([]string{account.Uid, account.Gid}, groups...) {
-		id, err := strconv.ParseUint(text, 10, 32)
-		if err != nil {
-			return nil, fmt.Errorf("cannot read the ids of %s: %v", account.Username, err)
-		}
-		ids[i] = uint32(id)
-	}
-	return &syscall.Credential{Uid: ids[0], Gid: ids[1], Groups: ids[2:]}, nil
-}
-
-// environOf gives the environment of an account that is just logged in, with what
-// root's says of the terminal.
-func environOf(p process, account *user.User) []string {
-	env := []string{
-		"HOME=" + account.HomeDir, "USER=" + account.Username, "LOGNAME=" + account.Username,
-		"XDG_RUNTIME_DIR=/run/user/" + account.Uid, "PATH=/usr/local/bin:/usr/bin:/bin",
-	}
-	for _, name := range []string{"TERM", "LANG", "NO_COLOR"} {
-		if value, ok := p.lookupEnv(name); ok {
-			env = append(env, name+"="+value)
-		}
-	}
-	return env
 }

@@ -137,7 +137,7 @@ func (r *execution) otherCluster() bool {
 // whether anything failed; its error means that the run was cut short.
 func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 	upgrades, before := r.upgrades(), boot.Pinned{}
-	if len(upgrades) > 0 {
+	if len(upgrades) > 0 || r.in.Policy.Mode != plan.Unattended && !r.keepsOther() {
 		if before, err = r.w.repin(); err != nil {
 			return true, err
 		}
@@ -179,6 +179,23 @@ func (r *execution) upgrades() []plan.Step {
 		}
 	}
 	return out
+}
+
+// keepsOther reports whether the plan leaves a gateway to another build than this:
+// the next run would find the others "upgraded" if they came to run this one.
+func (r *execution) keepsOther() bool {
+	ends := map[resource.ID]bool{}
+	for _, c := range r.plan.Changes {
+		for _, s := range c.Steps {
+			ends[s.ID] = ends[s.ID] || !s.Withheld && (s.Terms.Restart || s.Action == plan.Delete || s.Action == plan.Stop)
+		}
+	}
+	for id, seen := range r.in.World.Seen {
+		if !ends[id] && keptByOther(seen) {
+			return true
+		}
+	}
+	return false
 }
 
 // settle writes down what the run changed: marks that ended, the serial in the

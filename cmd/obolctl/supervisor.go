@@ -20,6 +20,7 @@ import (
 // is said to who wants to know everything.
 func (w *workspace) units(ctx context.Context) proc.Units {
 	u := proc.Units{Site: w.site.Name(), Dir: boot.UnitDir(w.configDir()), Pin: w.pin}
+	_, u.Boot = w.installed()
 	template, err := w.template()
 	why := ""
 	if err == nil {
@@ -70,7 +71,7 @@ func (w *workspace) repin() (before boot.Pinned, err error) {
 	if w.host.Units.Manager == nil {
 		return boot.Pinned{}, nil
 	}
-	if before, err = boot.PinnedIn(w.binDir()); err != nil {
+	if before, err = boot.PinnedIn(w.binDir()); err != nil || before == (boot.Pinned{}) { // the first start pins this one
 		return boot.Pinned{}, err
 	}
 	now, err := boot.Pin(w.binDir(), themselves)
@@ -84,7 +85,7 @@ func (w *workspace) repin() (before boot.Pinned, err error) {
 // first gateway did not come up with this one, and starts that gateway with it:
 // the others have not changed, and must not at the next boot.
 func (r *execution) fallBack(ctx context.Context, before boot.Pinned, upgrades []plan.Step) error {
-	if before == (boot.Pinned{}) || ctx.Err() != nil {
+	if before == (boot.Pinned{}) || len(upgrades) == 0 || ctx.Err() != nil {
 		return nil
 	}
 	first := upgrades[0]
@@ -102,6 +103,12 @@ func (r *execution) fallBack(ctx context.Context, before boot.Pinned, upgrades [
 	}
 	r.w.say("%s did not come up with this version: it runs with the one before again, and so will all after a boot", first.ID)
 	return nil
+}
+
+// keptByOther reports whether systemd runs a gateway, and not from this build.
+func keptByOther(seen resource.Sighting) bool {
+	g := seen.Gateway
+	return seen.Presence == resource.Present && g != nil && g.Supervisor != detached && g.Identity.Version != version
 }
 
 // pin makes sure that the executable is there which units run: the one that was

@@ -34,8 +34,9 @@ func Booted() bool { return util.IsRunningSystemd() }
 // A Manager is the service manager of one account, and the folder in which it
 // finds the account's units.
 type Manager struct {
-	conn *systemd.Conn
-	dir  string
+	conn    *systemd.Conn
+	dir     string
+	folders []string // all that it reads; links may be in another one
 }
 
 // UnitDir is the folder of an account's units.
@@ -56,7 +57,7 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrNoManager, err)
 	}
-	m := &Manager{dir: UnitDir(configDir)}
+	m := &Manager{dir: UnitDir(configDir), folders: folders}
 	if !slices.Contains(folders, m.dir) {
 		return nil, fmt.Errorf("the user manager finds no units in %q: it was started with another XDG_CONFIG_HOME", m.dir)
 	}
@@ -69,30 +70,23 @@ func Connect(ctx context.Context, uid int, configDir string) (*Manager, error) {
 // Close ends the connection.
 func (m *Manager) Close() { m.conn.Close() }
 
-// Install writes the units that differ, enables them all, and starts the target
-// and the timers. It tells what it changed, in order; nothing the second time.
-// Drop-ins are left alone. What an earlier call left half done is finished.
-func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, err error) {
+// Install writes the units of a site that differ, enables them all, with the
+// gateways that run, and starts the target and the timers. It tells what it
+// changed, in order; nothing the second time. Drop-ins are left alone. What an
+// earlier call left half done is finished.
+func (m *Manager) Install(ctx context.Context, s Setup) (changed []string, err error) {
 	ctx, done := account.Limit(ctx, changeWithin)
 	defer done()
-	if err := durable.MkdirAll(m.dir, 0o755); err != nil {
-		return nil, err
-	}
-	if err := durable.Sweep(m.dir); err != nil {
-		return nil, err
-	}
-	for _, u := range units {
-		path := filepath.Join(m.dir, u.Name)
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, u.Text) {
-			continue
-		}
-		if err := durable.WriteFile(path, u.Text, 0o644); err != nil {
-			return changed, err
-		}
-		changed = append(changed, "wrote "+path)
+	units := Units(s)
+	if changed, err = m.write(units); err != nil {
+		return changed, err
 	}
 	names := enabled(units)
-	_, links, err := m.conn.EnableUnitFilesContext(ctx, names, false, false)
+	gateways, err := m.running(ctx, s.Site+":*")
+	if err != nil {
+		return changed, err
+	}
+	_, links, err := m.conn.EnableUnitFilesContext(ctx, slices.Concat(names, gateways), false, false)
 	if err != nil {
 		return changed, fmt.Errorf("cannot enable the units: %w", account.Why(ctx, err))
 	}
@@ -120,8 +114,29 @@ func (m *Manager) Install(ctx context.Context, units []Unit) (changed []string, 
 	return changed, nil
 }
 
+// write writes the units that differ from their files, and tells which.
+func (m *Manager) write(units []Unit) (changed []string, err error) {
+	if err := durable.MkdirAll(m.dir, 0o755); err != nil {
+		return nil, err
+	}
+	if err := durable.Sweep(m.dir); err != nil {
+		return nil, err
+	}
+	for _, u := range units {
+		path := filepath.Join(m.dir, u.Name)
+		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, u.Text) {
+			continue
+		}
+		if err := durable.WriteFile(path, u.Text, 0o644); err != nil {
+			return changed, err
+		}
+		changed = append(changed, "wrote "+path)
+	}
+	return changed, nil
+}
+
 // enabled names the units that boot starts. Gateways are enabled one by one, by
-// whoever starts them first.
+// whoever starts them.
 func enabled(units []Unit) []string {
 	var names []string
 	for _, u := range units {
@@ -181,11 +196,15 @@ func (m *Manager) Kill(ctx context.Context, name string) error {
 }
 
 // Uninstall stops, disables and removes the units of a site, and those that all
-// sites share once no other site has any. Gateways that run go on, and what they
-// run from stays for as long as they do. It tells what it removed.
+// sites share once no other site has any. Gateways that run go on, but are not
+// started at boot, and what they run from stays for as long as they do. It tells
+// what it removed.
 func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string, err error) {
 	ctx, done := account.Limit(ctx, changeWithin)
 	defer done()
+	if err := m.disableGateways(ctx, site); err != nil {
+		return nil, err
+	}
 	names := []string{ConvergeTimer(site), ConvergeService(site)}
 	others, err := sitesIn(m.dir)
 	if err != nil {
@@ -193,9 +212,9 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 	}
 	if !slices.ContainsFunc(others, func(other string) bool { return other != site }) {
 		names = append(names, Target)
-		run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"obolctl-gateway@*.service"})
+		run, err := m.running(ctx, "*")
 		if err != nil {
-			return nil, fmt.Errorf("cannot list the gateways' units: %w", account.Why(ctx, err))
+			return nil, err
 		}
 		if len(run) == 0 {
 			names = append(names, gatewayTemplate)
@@ -214,6 +233,46 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 		return removed, fmt.Errorf("cannot make the user manager read its units: %w", account.Why(ctx, err))
 	}
 	return removed, nil
+}
+
+// running names the units of gateways, of all instances that match, that run or
+// will soon.
+func (m *Manager) running(ctx context.Context, instances string) ([]string, error) {
+	run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"obolctl-gateway@" + instances + ".service"})
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the gateways' units: %w", account.Why(ctx, err))
+	}
+	var names []string
+	for _, u := range run {
+		if u.LoadState == "loaded" {
+			names = append(names, u.Name)
+		}
+	}
+	return names, nil
+}
+
+// disableGateways keeps the gateways of a site from being started with the
+// target, which other sites may need.
+func (m *Manager) disableGateways(ctx context.Context, site string) error {
+	var names []string
+	for _, folder := range m.folders {
+		entries, err := os.ReadDir(filepath.Join(folder, Target+".wants"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot list the units that boot starts: %v", err)
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(e.Name(), "obolctl-gateway@"+site+":") {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if _, err := m.conn.DisableUnitFilesContext(ctx, names, false); err != nil {
+		return fmt.Errorf("cannot disable the gateways of site %s: %w", site, account.Why(ctx, err))
+	}
+	return nil
 }
 
 // remove stops, disables and removes one unit that was installed.

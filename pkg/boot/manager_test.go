@@ -62,7 +62,7 @@ func played(t *testing.T) boot.Setup {
 
 func install(t *testing.T, m *boot.Manager, s boot.Setup) []string {
 	t.Helper()
-	changed, err := m.Install(t.Context(), boot.Units(s))
+	changed, err := m.Install(t.Context(), s)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +132,37 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// TestUninstallOneOfTwo: what goes on at boot is of the site that is left.
+func TestUninstallOneOfTwo(t *testing.T) {
+	m, dir := manager(t)
+	one := played(t)
+	other := one
+	other.Site = "other"
+	for _, s := range []boot.Setup{one, other} {
+		t.Cleanup(func() {
+			if _, err := m.Uninstall(context.Background(), s.Site); err != nil {
+				t.Errorf("cannot clean up: %v", err)
+			}
+		})
+		install(t, m, s)
+		systemctl(t, "enable", boot.GatewayService(s.Site, "llm", "qwen"), boot.GatewayService(s.Site, "llm", "llama"))
+	}
+	if _, err := m.Uninstall(t.Context(), one.Site); err != nil {
+		t.Fatal(err)
+	}
+	wanted := slices.Sorted(strings.FieldsSeq(systemctl(t, "show", "--property=Wants", "--value", boot.Target)))
+	want := []string{
+		boot.ConvergeService("other"), boot.ConvergeTimer("other"),
+		boot.GatewayService("other", "llm", "llama"), boot.GatewayService("other", "llm", "qwen"),
+	}
+	if diff := cmp.Diff(want, wanted); diff != "" {
+		t.Errorf("the target wants (-want +got):\n%s", diff)
+	}
+	if faults := ill(t, m, dir, other); len(faults) > 0 {
+		t.Errorf("the other site is not well: %+v", faults)
+	}
+}
+
 func runs(t *testing.T, m *boot.Manager, s boot.Setup) {
 	if result, err := m.Run(t.Context(), boot.ConvergeService(s.Site)); result != "done" || err != nil {
 		t.Fatalf("Run = %q, %v", result, err)
@@ -155,18 +186,21 @@ func runs(t *testing.T, m *boot.Manager, s boot.Setup) {
 	}
 }
 
+func systemctl(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "systemctl", append([]string{"--user"}, args...)...)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", os.Getuid()))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("systemctl %s: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
 // mended harms what is installed, one thing after the other: that is seen, and a
 // further install mends it. Drop-ins are kept.
 func mended(t *testing.T, m *boot.Manager, dir string, s boot.Setup) {
 	service, timer := boot.ConvergeService(s.Site), boot.ConvergeTimer(s.Site)
-	systemctl := func(args ...string) {
-		t.Helper()
-		cmd := exec.CommandContext(t.Context(), "systemctl", append([]string{"--user"}, args...)...)
-		cmd.Env = append(os.Environ(), fmt.Sprintf("XDG_RUNTIME_DIR=/run/user/%d", os.Getuid()))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("systemctl %s: %v\n%s", args, err, out)
-		}
-	}
 	write := func(name, text string) {
 		t.Helper()
 		path := filepath.Join(dir, name)
@@ -183,8 +217,8 @@ func mended(t *testing.T, m *boot.Manager, dir string, s boot.Setup) {
 		seen string // in the checks
 		want []string
 	}{
-		{"stopped", func() { systemctl("stop", timer) }, "not active: " + timer, []string{"started " + timer}},
-		{"disabled", func() { systemctl("disable", boot.Target) }, "not enabled: " + boot.Target, []string{"enabled " + boot.Target}},
+		{"stopped", func() { systemctl(t, "stop", timer) }, "not active: " + timer, []string{"started " + timer}},
+		{"disabled", func() { systemctl(t, "disable", boot.Target) }, "not enabled: " + boot.Target, []string{"enabled " + boot.Target}},
 		{"edited", func() { write(timer, "[Timer]\nOnActiveSec=1d\n") }, "not as they would be installed: " + timer, []string{"wrote " + dir + "/" + timer}},
 		{"removed", func() {
 			if err := os.Remove(filepath.Join(dir, timer)); err != nil {

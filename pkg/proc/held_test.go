@@ -289,6 +289,17 @@ func TestBelongsToTheTarget(t *testing.T) {
 	}
 }
 
+// TestNotStartedAtBoot: where boot is nobody's concern, a unit is run and no more.
+func TestNotStartedAtBoot(t *testing.T) {
+	t.Parallel()
+	dir, want := inUnits(t), unique()
+	s := supervisor(t, dir, func(c *proc.Config) { c.Units.Boot = false })
+	put(t, s, want, resource.Terms{})
+	if _, err := os.Lstat(enabled(t, dir, want)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it is enabled: %v", err)
+	}
+}
+
 // TestMaskedIsNotStarted says who masked it, so to speak.
 func TestMaskedIsNotStarted(t *testing.T) {
 	t.Parallel()

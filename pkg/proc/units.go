@@ -36,6 +36,7 @@ type Units struct {
 	Dir      string       // where the manager reads units of this account
 	Template []byte       // of a gateway's unit; written when Dir has none
 	Pin      func() error // makes sure that the executable is there which the template names
+	Boot     bool         // they are started at boot
 }
 
 // units keeps gateways as units of systemd's user manager, which starts them
@@ -242,7 +243,7 @@ func (u *units) abandon(ctx context.Context, conn *systemd.Conn, id resource.ID)
 	return err
 }
 
-// enable makes sure that the unit can run, and does at boot.
+// enable makes sure that the unit can run, and does at boot where all do.
 func (u *units) enable(ctx context.Context, id resource.ID) error {
 	conn, err := u.Units.Manager.connect(ctx)
 	if err != nil {
@@ -256,13 +257,15 @@ func (u *units) enable(ctx context.Context, id resource.ID) error {
 	if err := u.writeTemplate(ctx, conn); err != nil {
 		return err
 	}
-	_, made, err := conn.EnableUnitFilesContext(ctx, []string{u.unit(id)}, false, false)
-	linked := slices.ContainsFunc(made, func(c systemd.EnableUnitFileChange) bool { return c.Type == "symlink" })
-	if err == nil && linked {
-		err = u.reload(ctx, conn)
-	}
-	if err != nil {
-		return fmt.Errorf("cannot enable %q: %w", u.unit(id), account.Why(ctx, err))
+	if u.Units.Boot {
+		_, made, err := conn.EnableUnitFilesContext(ctx, []string{u.unit(id)}, false, false)
+		linked := slices.ContainsFunc(made, func(c systemd.EnableUnitFileChange) bool { return c.Type == "symlink" })
+		if err == nil && linked {
+			err = u.reload(ctx, conn)
+		}
+		if err != nil {
+			return fmt.Errorf("cannot enable %q: %w", u.unit(id), account.Why(ctx, err))
+		}
 	}
 	_ = conn.ResetFailedUnitContext(ctx, u.unit(id)) // one that is not loaded has not failed
 	return nil

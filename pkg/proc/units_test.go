@@ -89,7 +89,7 @@ func unitsFor(dir string) proc.Units {
 	unit := boot.GatewayUnit(boot.Setup{Exe: os.Args[0], StateDir: stateDir, ConfigDir: filepath.Join(stateDir, "config")})
 	return proc.Units{
 		Manager: manager, Site: filepath.Base(filepath.Dir(dir)), Dir: unitDir(), Template: unit.Text,
-		Pin: func() error { return nil },
+		Pin: func() error { return nil }, Boot: true,
 	}
 }
 
