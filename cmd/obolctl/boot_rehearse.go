@@ -78,9 +78,27 @@ func (w *workspace) bootRehearse(ctx context.Context, m *boot.Manager, within ti
 	return r.tell(answered, missing, run, sold, lost)
 }
 
+// idle fails when there is no converge that could be measured: none is installed,
+// or one runs already.
+func (r *rehearsal) idle(ctx context.Context) error {
+	name := boot.ConvergeService(r.site)
+	switch unit, err := r.m.Inspect(ctx, name); {
+	case err != nil:
+		return err
+	case unit.Load != "loaded":
+		return fmt.Errorf("nothing was killed: systemd has no %s (%s): obolctl boot install", name, unit.Load)
+	case unit.Active != "inactive" && unit.Active != "failed":
+		return fmt.Errorf("nothing was killed: converge runs now, or will at once (%s is %s); rehearse when it has ended", name, unit.Active)
+	}
+	return nil
+}
+
 // before notes what answers and sells now. Only what systemd keeps is rehearsed:
 // all else would not come back by itself.
 func (r *rehearsal) before(ctx context.Context) error {
+	if err := r.idle(ctx); err != nil {
+		return err
+	}
 	in, err := r.w.look(ctx)
 	if err != nil {
 		return err
