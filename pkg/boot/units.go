@@ -48,12 +48,18 @@ type Setup struct {
 }
 
 // Check fails when the manager could not run what the setup says: it refuses an
-// executable with quotes, backslashes or control characters in its path, and
-// ignores lines that are no UTF-8.
+// executable with quotes, backslashes or control characters in its path, takes
+// the path of the environment file for a pattern, and ignores lines that are no
+// UTF-8.
 func (s Setup) Check() error {
-	refused := func(r rune) bool { return strings.ContainsRune("\"'\\", r) || r < ' ' || r == 0x7f }
-	if strings.ContainsFunc(s.Exe, refused) {
+	has := func(path, chars string) bool {
+		return strings.ContainsFunc(path, func(r rune) bool { return strings.ContainsRune(chars, r) || r < ' ' || r == 0x7f })
+	}
+	if has(s.Exe, `"'\`) {
 		return fmt.Errorf("systemd runs no executable at %q: a quote, a backslash or a control character is in its path", s.Exe)
+	}
+	if has(s.ConfigDir, `*?[\`) {
+		return fmt.Errorf("systemd reads no environment file below %q: one of *?[\\ or a control character is in its path", s.ConfigDir)
 	}
 	for _, text := range append([]string{s.Exe, s.StateDir, s.ConfigDir, s.Notify}, s.Environ...) {
 		if !utf8.ValidString(text) {

@@ -135,6 +135,8 @@ func TestCheck(t *testing.T) {
 		"apostrophe":  {with(func(s *boot.Setup) { s.Exe = `/home/o'q/obolctl` }), "no executable at"},
 		"backslash":   {with(func(s *boot.Setup) { s.Exe = `/home/o\q/obolctl` }), "no executable at"},
 		"line feed":   {with(func(s *boot.Setup) { s.Exe = "/home/o\nq/obolctl" }), "no executable at"},
+		"pattern":     {with(func(s *boot.Setup) { s.ConfigDir = "/home/o/[a]" }), "no environment file below"},
+		"two lines":   {with(func(s *boot.Setup) { s.ConfigDir = "/home/o\nExecStartPre=/x" }), "no environment file below"},
 		"not UTF-8":   {with(func(s *boot.Setup) { s.StateDir = "/home/\xff" }), "not UTF-8"},
 		"environment": {with(func(s *boot.Setup) { s.Environ = []string{"PATH=\xff"} }), "not UTF-8"},
 	} {
