@@ -212,7 +212,7 @@ func TestLeftovers(t *testing.T) {
 	}
 	rep.LastConverge.Facts = []string{
 		"http.down: update of its EndpointSlice is blocked, since nobody can tell what is there (unknown)",
-		"http.kept: update is withheld (live_changed)", "http.lost: create is withheld (held)", "start Gateway/shop/alone failed", "the API server did not answer",
+		"http.kept: update is withheld (live_changed)", "http.lost: create is withheld (held)", "http.alone: start Gateway/shop/alone failed", "the API server did not answer",
 	}
 	want := []leftover{
 		{rep.LastConverge.Facts[0], "obolctl status 'http.down' --site home", false},
@@ -230,7 +230,7 @@ func TestLeftovers(t *testing.T) {
     obolctl status 'http.down' --site home
   http.lost: create is withheld (held)
     obolctl status 'http.lost' --site home
-  start Gateway/shop/alone failed
+  http.alone: start Gateway/shop/alone failed
     obolctl status 'http.alone' --site home
 `
 	last := "  the API server did not answer\n    " + journal + "\n"

@@ -182,7 +182,7 @@ func leftovers(rep plan.Report, site string) []leftover {
 	for _, fact := range rep.LastConverge.Facts {
 		l := leftover{text: fact, next: "journalctl --user -u " + boot.ConvergeService(rep.Site)}
 		for _, o := range rep.Offers {
-			if strings.HasPrefix(fact, o.Address.String()+": ") || strings.HasSuffix(fact, "/"+o.Key.Namespace+"/"+o.Key.Name+" failed") {
+			if strings.HasPrefix(fact, o.Address.String()+": ") {
 				l.next = view.AtSite(fmt.Sprintf("obolctl status '%s'", o.Address), site)
 			}
 		}

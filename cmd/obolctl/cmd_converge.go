@@ -41,13 +41,14 @@ func convergeCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
+			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), notify: c.String("notify")}
 			if err := w.sameHolder(false); err != nil {
+				_, err = k.ended(c.Context, converge.Result{}, refusal{err})
 				return err
 			}
 			if w.accepted() == nil {
 				w.say("nothing accepted here: only tombstones and drains of the offers file are enforced")
 			}
-			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), notify: c.String("notify")}
 			if c.Bool("watch") {
 				// Gateways may die meanwhile, and the next round tries again.
 				w.patience = watchPatience
@@ -71,7 +72,7 @@ type keeper struct {
 	answered atomic.Pointer[time.Time] // when the API server did that was waited for; nil: it was not, or that is noted
 
 	wait     time.Duration // until what was restored sells; 0: not at all
-	restored bool          // something was, gateways before the first round too, and was not seen to sell since
+	restored bool          // something was, gateways before the first round and by a boot too, and was not seen to sell since
 	lacks    string        // what the last round found to come by itself, for people; "": nothing
 	told     []string      // facts of the last round
 	unsold   []string      // what did not sell in time after the last round
@@ -97,11 +98,15 @@ func (k *keeper) once(ctx context.Context) error {
 // ended gives the exit code of a round, and remembers it, with what a person
 // should know. The error is what the round itself did not say.
 func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int, error) {
-	code := exitCode(res, err)
-	if code == exitOK && k.w.accepted() == nil {
+	code, facts, noAPI := exitCode(res, err), factsOf(res, k.unsold, err), errors.Is(err, converge.ErrNoAPI)
+	nothing := err == nil && k.w.accepted() == nil
+	if nothing {
+		facts = append(facts, fact{text: "nothing is accepted here", failed: true})
+	}
+	if code == exitOK && (nothing || len(k.unsold) > 0) {
 		code = exitWaiting
 	}
-	if errors.Is(err, converge.ErrNoAPI) {
+	if noAPI {
 		err = exitError{exitNoAPI, err.Error()}
 	}
 	var locked *state.LockedError
@@ -110,13 +115,19 @@ func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), k.w.lockTimeout)
 	defer stop()
-	facts := k.tell(ctx, factsOf(res, err))
+	known, news := k.tell(ctx, facts, noAPI)
 	return code, errors.Join(err, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
-		var noted error
+		now := time.Now().UTC()
+		var events []state.Event
 		if at := k.answered.Swap(nil); at != nil {
-			noted = tx.Note(state.Event{At: *at, Kind: state.EventAnswered, Text: "the API server, which was waited for"})
+			events = append(events, state.Event{At: *at, Kind: state.EventAnswered, Text: "the API server, which was waited for"})
 		}
-		return errors.Join(noted, tx.Record(state.Facts{Converge: plan.Run{At: time.Now().UTC().Truncate(time.Second), Exit: code, Facts: facts}}))
+		for _, f := range news {
+			if f.failed {
+				events = append(events, state.Event{At: now, Kind: state.EventFailed, By: "converge", Text: f.text})
+			}
+		}
+		return errors.Join(tx.Note(events...), tx.Record(state.Facts{Converge: plan.Run{At: now.Truncate(time.Second), Exit: code, Facts: known}}))
 	}))
 }
 
@@ -233,9 +244,8 @@ func waitFor(ctx context.Context, cfg kube.Config, tell func(error)) error {
 }
 
 // StartGateways keeps the contract of converge.Site.
-func (k *keeper) StartGateways(ctx context.Context) error {
-	_, err := k.round(ctx, nil, true)
-	return err
+func (k *keeper) StartGateways(ctx context.Context) (converge.Result, error) {
+	return k.round(ctx, nil, true)
 }
 
 // Round keeps the contract of converge.Site.
@@ -256,7 +266,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		}
 		pl := plan.Make(in)
 		if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
-			return fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)
+			return refusal{fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)}
 		}
 		if err := tx.SetMarks(in.Memory.Marks); err != nil {
 			return err
@@ -275,7 +285,8 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 		}
 		e.start()
 		_, err = e.carryOut(ctx)
-		k.restored = k.restored || len(e.outcomes) > 0
+		booted := in.Memory.BootID != "" && in.Memory.BootID != in.World.Host.BootID
+		k.restored = k.restored || booted || len(e.outcomes) > 0
 		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
 		return err
 	})
@@ -294,7 +305,7 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 // the one before did not say; and remembers what it says.
 func (k *keeper) saysNothing(pl plan.Plan) bool {
 	last := k.told
-	k.told = factsOf(converge.Result{Plan: pl}, nil)
+	k.told = texts(factsOf(converge.Result{Plan: pl}, nil, nil))
 	return k.terse && pl.Idle() && slices.Equal(k.told, last)
 }
 

@@ -6,64 +6,103 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/converge"
+	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
-// factsOf lists what a person should know of a round: what failed, and what
-// waits to be settled. The same thing is the same line each time, so that what
-// is new can be told: no line says how often, how long, or in which words
-// something refused.
-func factsOf(res converge.Result, err error) []string {
-	var facts []string
+// A fact is what a person should know of a run of converge: something failed, or
+// waits to be settled. The same thing is the same text each time, so that what is
+// new can be told: none says how often, how long, or in which words something
+// refused.
+type fact struct {
+	text   string
+	failed bool // else the history has it as a decision
+}
+
+// A refusal is an error for a reason that stays as it is until a person acts.
+type refusal struct{ error }
+
+// factsOf lists the facts of a run; unsold are the addresses of what was restored
+// and does not sell.
+func factsOf(res converge.Result, unsold []string, err error) []fact {
+	var facts []fact
+	failed := func(format string, args ...any) {
+		facts = append(facts, fact{fmt.Sprintf(format, args...), true})
+	}
+	var refused refusal
 	switch {
 	case errors.Is(err, converge.ErrNoAPI):
-		facts = append(facts, "the API server did not answer")
+		failed("the API server did not answer")
+	case errors.As(err, &refused):
+		failed("%v", refused)
 	case err != nil:
-		facts = append(facts, err.Error())
+		failed("converge was cut short: its journal says why")
 	}
+	addresses := map[resource.ID]offer.Address{}
 	for _, c := range res.Plan.Changes {
-		fate := ""
+		for _, s := range c.Steps {
+			addresses[s.ID] = c.Address
+		}
 		switch {
 		case c.Action == plan.Block:
-			fate = "is blocked"
+			facts = append(facts, fact{text: fmt.Sprintf("%s: is blocked (%s)", c.Address, c.Cause)})
 		case c.Withheld:
-			fate = string(c.Action) + " is withheld"
-		default:
-			continue
+			facts = append(facts, fact{text: fmt.Sprintf("%s: %s is withheld (%s)", c.Address, c.Action, c.Cause)})
 		}
-		facts = append(facts, fmt.Sprintf("%s: %s (%s)", c.Address, fate, c.Cause))
 	}
 	for _, o := range res.Outcomes {
 		if o.Err != nil {
-			facts = append(facts, fmt.Sprintf("%s %s failed", o.Action, o.ID))
+			failed("%s: %s %s failed", addresses[o.ID], o.Action, o.ID)
 		}
 	}
-	slices.Sort(facts)
+	for _, address := range unsold {
+		failed("%s: does not sell", address)
+	}
+	slices.SortFunc(facts, func(a, b fact) int { return strings.Compare(a.text, b.text) })
 	return slices.Compact(facts)
 }
 
-// tell starts the unit of --notify when one of the facts is news, and gives the
-// facts that are known now: what could not be told is news again next time.
-func (k *keeper) tell(ctx context.Context, facts []string) (known []string) {
-	if k.notify == "" {
-		return facts
+// texts are how facts are remembered.
+func texts(facts []fact) []string {
+	var out []string
+	for _, f := range facts {
+		out = append(out, f.text)
 	}
+	return out
+}
+
+// tell starts the unit of --notify when one of the facts is news. It gives the
+// facts to be remembered, and what of them is new; what could not be told is news
+// again next time. When no API server answered, what was known before still is.
+func (k *keeper) tell(ctx context.Context, facts []fact, noAPI bool) (known []string, news []fact) {
 	last, err := k.w.site.LastConverge()
 	if err != nil {
 		k.w.say("cannot tell what is new: %v", err)
 	}
-	old := func(fact string) bool { return slices.Contains(last.Facts, fact) }
-	if !slices.ContainsFunc(facts, func(f string) bool { return !old(f) }) {
-		return facts
+	known = texts(facts)
+	for _, f := range facts {
+		if !slices.Contains(last.Facts, f.text) {
+			news = append(news, f)
+		}
+	}
+	if noAPI {
+		known = append(known, last.Facts...)
+		slices.Sort(known)
+		known = slices.Compact(known)
+	}
+	if k.notify == "" || len(news) == 0 {
+		return known, news
 	}
 	if err := k.startUnit(ctx); err != nil {
 		k.w.say("%v", err)
-		return slices.DeleteFunc(slices.Clone(facts), func(f string) bool { return !old(f) })
+		return slices.DeleteFunc(known, func(text string) bool { return slices.Contains(texts(news), text) }), nil
 	}
-	return facts
+	return known, news
 }
 
 // startUnit starts the unit that news is for, and does not wait for its end.

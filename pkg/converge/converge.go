@@ -26,8 +26,9 @@ const (
 // context is done. Only WaitAPI is called while another method runs.
 type Site interface {
 	// StartGateways starts the accepted gateways that do not run, without
-	// asking the API server for anything. One that fails holds back none.
-	StartGateways(ctx context.Context) error
+	// asking the API server for anything. One that fails holds back none, and
+	// is tried again by the next round.
+	StartGateways(ctx context.Context) (Result, error)
 
 	// WaitAPI returns nil once the API server answers, or at once when nothing
 	// needs a cluster. Its error says what was tried, and for how long.
@@ -48,28 +49,24 @@ type Result struct {
 	// Again says that another round may do more soon, with nobody's help:
 	// something moved, or what comes by itself is still missing.
 	Again bool
-
-	// Early is what went wrong when gateways were started before the first
-	// round, which tried again: its outcomes tell how that went.
-	Early error
 }
 
 // Once converges one time. The gateways are started at once, and the cluster's
 // part follows when its API server answers. When that never happens the error
-// wraps [ErrNoAPI], and the gateways are started all the same.
+// wraps [ErrNoAPI], and the result is what starting the gateways came to.
 //
 // A round that asks for another one gets it, until patience is over, counted
 // from the end of the first. The result is the last one's.
 func Once(ctx context.Context, s Site, patience time.Duration) (Result, error) {
 	api := make(chan error, 1)
 	go func() { api <- s.WaitAPI(ctx) }()
-	early := s.StartGateways(ctx)
+	early, earlyErr := s.StartGateways(ctx)
 	apiErr := <-api
 	if err := ctx.Err(); err != nil {
-		return Result{Early: early}, fmt.Errorf("stopped before the first look: %w", err)
+		return early, fmt.Errorf("stopped before the first look: %w", err)
 	}
 	if apiErr != nil {
-		return Result{Early: early}, fmt.Errorf("%w: %w", ErrNoAPI, apiErr)
+		return early, errors.Join(fmt.Errorf("%w: %w", ErrNoAPI, apiErr), earlyErr)
 	}
 	res, err := s.Round(ctx, nil)
 	limited, stop := context.WithTimeout(ctx, patience)
@@ -80,7 +77,6 @@ func Once(ctx context.Context, s Site, patience time.Duration) (Result, error) {
 	if err == nil && res.Again && ctx.Err() != nil {
 		err = fmt.Errorf("stopped before all was back: %w", ctx.Err())
 	}
-	res.Early = early
 	return res, err
 }
 

@@ -86,9 +86,8 @@ type watch struct {
 	waiting bool        // for the API server
 	rest    *time.Timer // until the next full round
 
-	full  bool          // a full round is to be run next
-	ids   []resource.ID // gateways that are due, in the order of their deaths
-	early error         // how starting the gateways went, until a round has told of it
+	full bool          // a full round is to be run next
+	ids  []resource.ID // gateways that are due, in the order of their deaths
 }
 
 // A work is one thing that runs alone.
@@ -119,7 +118,7 @@ func (w *watch) start(ctx context.Context, todo work) {
 	w.running = true
 	w.all.Go(func() {
 		if todo.early {
-			todo.err = w.site.StartGateways(ctx)
+			todo.res, todo.err = w.site.StartGateways(ctx)
 		} else {
 			todo.res, todo.err = w.site.Round(ctx, todo.ids)
 		}
@@ -131,10 +130,8 @@ func (w *watch) start(ctx context.Context, todo work) {
 func (w *watch) came(ctx context.Context, did work) {
 	w.running = false
 	if did.early {
-		w.early = did.err
-		return
+		return // the first round tells
 	}
-	did.res.Early, w.early = w.early, nil
 	w.ended(did.res, did.err)
 	cluster := did.res.Plan.Cluster
 	switch {
@@ -183,7 +180,6 @@ func (w *watch) drain() {
 		return
 	}
 	if did := <-w.done; !did.early {
-		did.res.Early = w.early
 		w.ended(did.res, did.err)
 	}
 }

@@ -36,6 +36,7 @@ const (
 	EventDecision  EventKind = "decision" // waits for a person
 	EventSettled   EventKind = "settled"  // a decision, by a person
 	EventAnswered  EventKind = "answered" // the API server, which a run had waited for; of the whole site
+	EventFailed    EventKind = "failed"   // what a run was to do unattended; of the whole site
 )
 
 // An Event is something that happened to an offer, or to the whole site, for
@@ -99,7 +100,7 @@ func (t *Tx) told(events []Event) (map[offer.Key]string, error) {
 			switch {
 			case old.Kind == EventDecision:
 				told[old.Offer] = old.Text
-			case old.Kind == EventAnswered: // it says nothing of offers
+			case old.Kind == EventAnswered, old.Kind == EventFailed: // they settle nothing
 			case old.Offer == (offer.Key{}):
 				clear(told)
 			default:
