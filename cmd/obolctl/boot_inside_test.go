@@ -22,20 +22,25 @@ import (
 
 func TestJudgeNodes(t *testing.T) {
 	t.Parallel()
+	a := []node{{"k3d-a-server-0", "a", "no"}, {"k3d-a-serverlb", "a", "always"}, {"k3d-a-agent-0", "a", "on-failure"}}
+	b := []node{{"k3d-b-server-0", "b", "unless-stopped"}, {"k3d-b-serverlb", "b", "always"}}
 	for name, tc := range map[string]struct {
-		nodes []node
-		want  boot.Check
+		nodes   []node
+		cluster string
+		want    boot.Check
 	}{
-		"none": {nil, boot.Check{Subject: "docker", Verdict: boot.Good, Text: "no k3d containers"}},
-		"come back": {[]node{{"k3d-a-server-0", "unless-stopped"}, {"k3d-a-serverlb", "always"}},
-			boot.Check{Subject: "docker", Verdict: boot.Good, Text: "2 k3d containers started again at boot"}},
-		"stay away": {[]node{{"k3d-a-server-0", "no"}, {"k3d-a-serverlb", "always"}, {"k3d-a-agent-0", "on-failure"}},
-			boot.Check{Subject: "docker", Verdict: boot.Bad, Text: "not started at boot: k3d-a-server-0, k3d-a-agent-0",
-				Next: "docker update --restart unless-stopped k3d-a-server-0 k3d-a-agent-0"}},
+		"none":       {nil, "", boot.Check{Subject: "docker", Verdict: boot.Good, Text: "no k3d nodes"}},
+		"not there":  {b, "a", boot.Check{Subject: "docker", Text: "it has no nodes of a"}},
+		"come back":  {b, "b", boot.Check{Subject: "docker", Verdict: boot.Good, Text: "2 k3d nodes started again at boot"}},
+		"others' do": {slices.Concat(a, b), "b", boot.Check{Subject: "docker", Verdict: boot.Good, Text: "2 k3d nodes started again at boot"}},
+		"stay away": {slices.Concat(a, b), "a", boot.Check{Subject: "docker", Verdict: boot.Bad, Text: "not started at boot: k3d-a-server-0, k3d-a-agent-0",
+			Next: "docker update --restart unless-stopped k3d-a-server-0 k3d-a-agent-0"}},
+		"which one?": {slices.Concat(a, b), "", boot.Check{Subject: "docker", Verdict: boot.Note,
+			Text: "not started at boot: k3d-a-server-0, k3d-a-agent-0; the kubeconfig does not tell whether offers are there"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if diff := cmp.Diff(tc.want, judgeNodes(tc.nodes)); diff != "" {
+			if diff := cmp.Diff(tc.want, judgeNodes(tc.nodes, tc.cluster)); diff != "" {
 				t.Errorf("check (-want +got):\n%s", diff)
 			}
 		})
@@ -50,7 +55,9 @@ func TestCheckDocker(t *testing.T) {
 		if q := r.URL.Query(); q.Get("all") != "1" || q.Get("filters") != `{"label":["app=k3d"]}` {
 			t.Errorf("asked with %v", q)
 		}
-		_, _ = w.Write([]byte(`[{"Id":"bb","Names":["/k3d-a-serverlb"]},{"Id":"aa","Names":["/k3d-a-server-0"]}]`))
+		_, _ = w.Write([]byte(`[{"Id":"bb","Names":["/k3d-a-serverlb"],"Labels":{"app":"k3d","k3d.cluster":"a","k3d.role":"loadbalancer"}},
+			{"Id":"aa","Names":["/k3d-a-server-0"],"Labels":{"app":"k3d","k3d.cluster":"a","k3d.role":"server"}},
+			{"Id":"cc","Names":["/k3d-a-tools"],"Labels":{"app":"k3d","k3d.cluster":"a","k3d.role":"noRole"}}]`))
 	})
 	mux.HandleFunc("GET /containers/aa/json", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte(`{"Id":"aa","Name":"/k3d-a-server-0","HostConfig":{"RestartPolicy":{"Name":"unless-stopped","MaximumRetryCount":0}}}`))
@@ -67,11 +74,13 @@ func TestCheckDocker(t *testing.T) {
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close() })
 	want := boot.Check{Subject: "docker", Verdict: boot.Bad, Text: "not started at boot: k3d-a-serverlb", Next: "docker update --restart unless-stopped k3d-a-serverlb"}
-	if diff := cmp.Diff(want, checkDocker(t.Context(), socket)); diff != "" {
+	if diff := cmp.Diff(want, checkDocker(t.Context(), socket, "a")); diff != "" {
 		t.Errorf("check (-want +got):\n%s", diff)
 	}
-	if got := checkDocker(t.Context(), filepath.Join(t.TempDir(), "none.sock")); got.Verdict != boot.Good || got.Text != "not here" {
-		t.Errorf("without a socket: %+v", got)
+	for cluster, want := range map[string]boot.Verdict{"": boot.Good, "a": boot.Unknown} {
+		if got := checkDocker(t.Context(), filepath.Join(t.TempDir(), "none.sock"), cluster); got.Verdict != want {
+			t.Errorf("without a socket, in cluster %q: %+v", cluster, got)
+		}
 	}
 }
 
@@ -95,7 +104,7 @@ func TestCheckDockerThatIsDown(t *testing.T) {
 	l.SetUnlinkOnClose(false)
 	_ = l.Close() // which leaves the socket
 	want := boot.Check{Subject: "docker", Text: "cannot ask it: connect: connection refused"}
-	if diff := cmp.Diff(want, checkDocker(t.Context(), socket)); diff != "" {
+	if diff := cmp.Diff(want, checkDocker(t.Context(), socket, "a")); diff != "" {
 		t.Errorf("check (-want +got):\n%s", diff)
 	}
 }

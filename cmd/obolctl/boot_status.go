@@ -55,7 +55,7 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	checks := append(boot.Examine(facts), checkDisk(w.site.Dir()), checkDocker(ctx, dockerSocket))
+	checks := append(boot.Examine(facts), checkDisk(w.site.Dir()), checkDocker(ctx, w.dockerSocket(), k3dCluster(w.memory.Context)))
 	if path, asked := checkPath(rep, in.Now); asked {
 		checks = append(checks, path)
 	}
