@@ -26,7 +26,7 @@ func convergeCommand(p process) *cli.Command {
 		Name: "converge", Usage: "restore what is lost, unattended, from what was accepted",
 		Description: "Made for a boot unit. It never changes what buyers pay or whom, never sells again what was\nstopped or deleted, and never opens the offers file once something is accepted.\n\n" +
 			"Examples:\n   obolctl converge\n   obolctl converge --watch --interval 2m\n\n" +
-			"Exit codes: 0 restored; 1 something could not be restored; 2 restored, decisions wait; 5 locked;\n75 the API server never answered (gateways are up all the same).",
+			"Exit codes: 0 restored; 1 something could not be restored; 2 restored, and a decision waits or\nsomething does not sell; 5 locked; 75 the API server never answered (gateways are up all the same).",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "watch", Usage: "go on: keep gateways alive, and look again at an interval"},
 			&cli.DurationFlag{Name: "interval", Value: time.Minute, Usage: "between looks, with --watch"},
@@ -260,34 +260,19 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 	var e *execution // nil where nothing was begun
 	k.w.kube = nil   // a rebuilt cluster may have another address and other keys, under the same path and context
 	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
-		in, err := k.look(ctx, ids, hostOnly)
-		if err != nil {
+		in, pl, err := k.plan(ctx, tx, ids, hostOnly)
+		if err != nil || hostOnly && len(pl.Changes) == 0 {
 			return err
 		}
-		pl := plan.Make(in)
-		if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
-			return refusal{fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)}
-		}
-		if err := tx.SetMarks(in.Memory.Marks); err != nil {
-			return err
-		}
-		shown := pl
-		if hostOnly {
-			shown = pl.Only(withoutCluster)
-			shown.Decisions, shown.Complete = 0, true
-		}
-		if hostOnly && len(shown.Changes) == 0 {
-			return nil
-		}
-		e = k.w.execute(tx, "converge", in, shown)
-		if !hostOnly && k.saysNothing(shown) {
+		e = k.w.execute(tx, "converge", in, pl)
+		if !hostOnly && k.saysNothing(pl) {
 			e.printer = silent{}
 		}
 		e.start()
 		_, err = e.carryOut(ctx)
 		booted := in.Memory.BootID != "" && in.Memory.BootID != in.World.Host.BootID
 		k.restored = k.restored || booted || len(e.outcomes) > 0
-		res = converge.Result{Plan: shown, Outcomes: e.outcomes}
+		res = converge.Result{Plan: pl, Outcomes: e.outcomes}
 		return err
 	})
 	if e == nil {
@@ -299,6 +284,24 @@ func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (c
 	e.summarize()
 	k.terse = k.terse || !hostOnly
 	return res, err
+}
+
+// plan looks and plans, and remembers the marks that were seen. On the host alone
+// it leaves out what has to wait for the cluster.
+func (k *keeper) plan(ctx context.Context, tx *state.Tx, ids []resource.ID, hostOnly bool) (plan.Input, plan.Plan, error) {
+	in, err := k.look(ctx, ids, hostOnly)
+	if err != nil {
+		return in, plan.Plan{}, err
+	}
+	pl := plan.Make(in)
+	if pl.Cluster.UID != "" && pl.Has(plan.OtherCluster) {
+		return in, pl, refusal{fmt.Errorf("%s (context %q) is another cluster than the accepted one: if that is meant, apply", pl.Cluster.Kubeconfig, pl.Cluster.Context)}
+	}
+	if hostOnly {
+		pl = pl.Only(withoutCluster)
+		pl.Decisions, pl.Complete = 0, true
+	}
+	return in, pl, tx.SetMarks(in.Memory.Marks)
 }
 
 // saysNothing reports whether a round has nothing to do, and nothing to say that
