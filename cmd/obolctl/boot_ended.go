@@ -18,7 +18,7 @@ func gatewayEndedCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "ended", Usage: "note how a unit's gateway ended",
 		Description: "Gateways' units run it with what systemd knows then: SERVICE_RESULT, EXIT_CODE and EXIT_STATUS.\n\nExit codes: 0, noted or not.",
-		Flags: []cli.Flag{&cli.StringFlag{Name: "unit", Required: true, Usage: "the gateway that `SITE:NAMESPACE:NAME` means"}},
+		Flags:       []cli.Flag{&cli.StringFlag{Name: "unit", Required: true, Usage: "the gateway that `SITE:NAMESPACE:NAME` means"}},
 		Action: func(c *cli.Context) error {
 			unit := c.String("unit")
 			config, err := unitConfig(optionsOf(c, p).stateDir, unit)
