@@ -371,8 +371,11 @@ func (w *workspace) runsOther(ctx context.Context) bool {
 // after the other, and tells which it moved. Where units keep another build, one of
 // this build is left alone: nobody said that it should go back.
 func (w *workspace) moveGateways(ctx context.Context, keeps bool) (moved []string, failed error) {
-	if err := w.open(ctx, w.site.Name()); err != nil || w.host.Units.Manager == nil { // it may have just been started
+	if err := w.open(ctx, w.site.Name()); err != nil { // the manager may have just been started
 		return nil, err
+	}
+	if w.host.Units.Manager == nil {
+		return nil, fmt.Errorf("gateways stay detached: %s", w.host.Units.Why)
 	}
 	err := w.locked(ctx, "boot install", func(*state.Tx) error {
 		_, seen := w.host.Look(ctx, nil)

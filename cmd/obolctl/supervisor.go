@@ -17,20 +17,22 @@ import (
 )
 
 // units says how systemd keeps the gateways of the site. Where it does not, why
-// is said to who wants to know everything.
+// is said to who wants to know everything; where it cannot be asked, to everybody.
 func (w *workspace) units(ctx context.Context) proc.Units {
-	u := proc.Units{Site: w.site.Name(), Dir: boot.UnitDir(w.configDir()), Pin: w.pin}
-	_, u.Boot = w.installed()
+	var u proc.Units
 	template, err := w.template()
-	why := ""
 	if err == nil {
-		u.Template = template.Text
-		u.Manager, why = proc.Choose(ctx, u.Dir)
+		u = proc.Choose(ctx, boot.UnitDir(w.configDir()))
 	} else {
-		why = err.Error()
+		u.Why = err.Error()
 	}
-	if u.Manager == nil && w.verbose {
-		w.say("Gateways are detached processes here: %s", why)
+	u.Site, u.Template, u.Pin = w.site.Name(), template.Text, w.pin
+	_, u.Boot = w.installed()
+	switch {
+	case u.Manager == nil && w.verbose:
+		w.say("Gateways are detached processes here: %s", u.Why)
+	case u.Manager != nil && u.Why != "":
+		w.say("Nobody can tell how gateways are that do not answer: %s", u.Why)
 	}
 	return u
 }

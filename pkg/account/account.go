@@ -8,11 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
@@ -66,6 +68,22 @@ func connect(ctx context.Context, dir string, uid int) (*systemd.Conn, error) {
 			return systemd.NewConnection(func() (*dbus.Conn, error) { return dial(life, socket, uid, greet) })
 		})
 	})
+}
+
+// Absent tells whether an account certainly has no manager: nobody listens at the
+// manager's own socket. A bus says nothing of it; there are hosts that have one
+// and no systemd.
+func Absent(ctx context.Context, uid int) bool { return absent(ctx, runtimeDir(uid)) }
+
+func absent(ctx context.Context, dir string) bool {
+	ctx, done := Limit(ctx, Patience)
+	defer done()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", private(dir))
+	if err != nil {
+		return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED)
+	}
+	_ = conn.Close() // nothing was said
+	return false
 }
 
 // UnitPath gives the folders in which an account's manager looks for units.

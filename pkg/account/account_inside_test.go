@@ -143,3 +143,28 @@ func TestLimit(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+// TestAbsent: only where nobody listens at the manager's own socket there is no
+// manager.
+func TestAbsent(t *testing.T) {
+	t.Parallel()
+	bus, left, there := t.TempDir(), t.TempDir(), t.TempDir()
+	(&server{t: t}).listen(filepath.Join(bus, "bus"))
+	(&server{t: t, silent: true}).listen(private(there))
+	if err := os.MkdirAll(filepath.Dir(private(left)), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: private(left)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{t.TempDir(): true, bus: true, left: true, there: false} {
+		if got := absent(t.Context(), dir); got != want {
+			t.Errorf("%s: absent = %v", dir, got)
+		}
+	}
+}

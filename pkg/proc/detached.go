@@ -43,7 +43,11 @@ const firstFD = 3
 // readyWord is what it says.
 const readyWord = "READY\n"
 
+// launch starts a process unless systemd would start another one beside it.
 func (d *detached) launch(ctx context.Context, want resource.Spec) error {
+	if err := d.mayStart(want.ID); err != nil {
+		return err
+	}
 	log, err := d.ready(ctx, want, addresses(*want.Gateway))
 	if err != nil {
 		return err
@@ -242,6 +246,16 @@ func Ended(e resource.Exit) string {
 	return "status " + strconv.Itoa(e.Code)
 }
 
+// mayStart fails where no manager is to keep a gateway, and its unit is there all
+// the same.
+func (d *detached) mayStart(id resource.ID) error {
+	links, masks := d.enlisted(id)
+	if d.Units.Manager != nil || len(links)+len(masks) == 0 {
+		return nil
+	}
+	return fmt.Errorf("its unit would run beside it, and %s: have systemd keep gateways here, or remove %q", d.Units.Why, append(links, masks...))
+}
+
 // mayEnd fails where somebody else keeps the process.
 func (d *detached) mayEnd(gateway resource.ID, old resource.Running) error {
 	if d.supervisor(gateway, old.Identity.PID) == resource.Systemd {
@@ -286,4 +300,14 @@ func (d *detached) end(ctx context.Context, gateway resource.ID, old resource.Ru
 	return fmt.Errorf("process %d does not end, not even when killed", id.PID)
 }
 
-func (d *detached) forget(context.Context, resource.ID) error { return nil }
+// forget keeps systemd from starting a gateway that is gone: it may have been in a
+// unit when there was a manager.
+func (d *detached) forget(_ context.Context, id resource.ID) error {
+	links, _ := d.enlisted(id)
+	for _, link := range links {
+		if err := durable.Remove(link); err != nil {
+			return err
+		}
+	}
+	return nil
+}

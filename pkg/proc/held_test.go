@@ -313,8 +313,7 @@ func TestMaskedIsNotStarted(t *testing.T) {
 
 func TestChoose(t *testing.T) {
 	t.Parallel()
-	m, why := proc.Choose(t.Context(), filepath.Join(t.TempDir(), "systemd", "user"))
-	if m != nil || why == "" {
-		t.Errorf("Choose = %v, %q for a folder that no manager reads", m, why)
+	if u := proc.Choose(t.Context(), filepath.Join(t.TempDir(), "systemd", "user")); u.Manager != nil || u.Why == "" {
+		t.Errorf("Choose = %+v for a folder that no manager reads", u)
 	}
 }

@@ -1,6 +1,7 @@
 package proc
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net"
@@ -330,7 +331,7 @@ func TestRule06_ManagerThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	planted := plantMany(t, 2)
 	c := planted.Config
-	c.Units = Units{Manager: &Manager{uid: 1<<32 - 2}, Site: "home"}
+	c.Units = Units{Manager: &Manager{uid: 1<<32 - 2, fit: true}, Site: "home"}
 	s, err := New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -346,6 +347,71 @@ func TestRule06_ManagerThatDoesNotAnswer(t *testing.T) {
 	if got := seen[gone]; got.Presence != resource.Unknown || !strings.Contains(got.Why, "cannot reach the user manager") {
 		t.Errorf("what does not is seen as %+v", got)
 	}
+}
+
+// TestChooses: who keeps gateways is certain, or nobody is said to.
+func TestChooses(t *testing.T) {
+	t.Parallel()
+	broken := errors.New("the bus is busy")
+	yes, no := func(context.Context) bool { return true }, func(context.Context) bool { return false }
+	reads := func(folders ...string) func(context.Context) ([]string, error) {
+		return func(context.Context) ([]string, error) { return folders, nil }
+	}
+	lingers := func(on bool, err error) func(context.Context) (bool, error) {
+		return func(context.Context) (bool, error) { return on, err }
+	}
+	for name, tc := range map[string]struct {
+		host  host
+		there bool
+		why   string
+	}{
+		"it keeps them":         {host{no, reads("/a", "/units"), lingers(true, nil)}, true, ""},
+		"there is none":         {host{yes, nil, nil}, false, "no user manager of systemd runs here"},
+		"other folders":         {host{no, reads("/a"), nil}, false, "reads no units of"},
+		"no lingering":          {host{no, reads("/units"), lingers(false, nil)}, false, "does not linger"},
+		"it does not answer":    {host{no, func(context.Context) ([]string, error) { return nil, broken }, nil}, true, "does not answer: the bus is busy"},
+		"lingering, who knows?": {host{no, reads("/units"), lingers(false, broken)}, true, "the bus is busy"},
+	} {
+		u := choose(t.Context(), "/units", os.Getuid(), tc.host)
+		if (u.Manager != nil) != tc.there || !strings.Contains(u.Why, tc.why) || (tc.why == "") != (u.Why == "") {
+			t.Errorf("%s: %+v", name, u)
+		}
+	}
+}
+
+// TestRule06_ManagerThatCouldNotBeAsked starts nothing until it is known who keeps
+// gateways, and finds that out as soon as it can.
+func TestRule06_ManagerThatCouldNotBeAsked(t *testing.T) {
+	t.Parallel()
+	id := resource.ID{Kind: resource.GatewayKind, Namespace: "apps", Name: "g"}
+	want := resource.Spec{ID: id, Gateway: &resource.Gateway{}}
+	broken := errors.New("the bus is busy")
+	lingering := true
+	h := host{
+		absent:  func(context.Context) bool { return false },
+		folders: func(context.Context) ([]string, error) { return []string{"/units"}, broken },
+		lingers: func(context.Context) (bool, error) { return lingering, nil },
+	}
+	c := Config{Dir: t.TempDir(), Exe: os.Args[0], Units: choose(t.Context(), "/units", 1<<32-2, h)}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sees := func(why string) {
+		t.Helper()
+		_, seen := s.Look(t.Context(), []resource.ID{id})
+		if got := seen[id]; got.Presence != resource.Unknown || !strings.Contains(got.Why, why) {
+			t.Errorf("seen %+v, want that nobody knows: %s", got, why)
+		}
+		if _, err := s.Put(t.Context(), want, resource.Terms{}); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("Put = %v", err)
+		}
+	}
+	sees("cannot tell whether systemd keeps gateways: the user manager of systemd does not answer: the bus is busy")
+	broken, lingering = nil, false
+	sees("does not linger")
+	lingering = true
+	sees("cannot reach the user manager") // what we would ask now is not there
 }
 
 // TestServiceExit reads what systemd says of how a process ended.

@@ -92,7 +92,7 @@ func play(as, how string, args []string) int {
 		return 4
 	case "put once": // a supervisor that tests kill
 		if stateDir = os.Getenv("OBOLCTL_STATE_DIR"); stateDir != "" {
-			manager, _ = proc.Choose(ctx, unitDir())
+			manager = proc.Choose(ctx, unitDir()).Manager
 		}
 		s, err := proc.New(proc.Config{Dir: args[0], Exe: os.Args[0], Args: real, Version: "1", Holder: "us", Units: unitsFor(args[0])})
 		if err == nil {

@@ -521,6 +521,48 @@ func refuseRestart(t *testing.T, s *proc.Supervisor, want resource.Spec, was *re
 	}
 }
 
+// TestUnitWithoutManager: where no manager keeps gateways, and yet one would as soon
+// as it is there, no process is started beside its unit. What is deleted does not
+// come back with the manager.
+func TestUnitWithoutManager(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		file string
+		kept bool // when the gateway is deleted
+	}{
+		"enabled": {"obolctl.target.wants/obolctl-gateway@home:apps:g.service", false},
+		"masked":  {"obolctl-gateway@home:apps:g.service", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, units, want := here(t), t.TempDir(), spec("g")
+			s := supervisor(t, dir, func(c *proc.Config) {
+				c.Units = proc.Units{Site: "home", Dir: units, Why: "there is no manager"}
+			})
+			path := filepath.Join(units, tc.file)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.Symlink("/dev/null", path)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Put(t.Context(), want, resource.Terms{}); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "there is no manager") {
+				t.Errorf("Put = %v", err)
+			}
+			if left := running(t, dir); len(left) > 0 {
+				t.Errorf("there runs %v", left)
+			}
+			if err := s.Delete(t.Context(), want.ID, resource.Terms{}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := os.Lstat(path); (err == nil) != tc.kept {
+				t.Errorf("after it was deleted: %v", err)
+			}
+			if err := os.RemoveAll(path); err != nil {
+				t.Fatal(err)
+			}
+			put(t, s, want, resource.Terms{})
+		})
+	}
+}
+
 // TestHungGateway stops a gateway's process where it stands: it is present and
 // does not answer, a look at it ends soon, and terms that name it replace it.
 func TestHungGateway(t *testing.T) {

@@ -28,15 +28,21 @@ const (
 	unitSuffix = ".service"
 )
 
+// wants is the folder of what starts with the target of all that is obolctl's.
+const wants = "obolctl.target.wants"
+
 // Units say how gateways are kept as units of systemd. The zero value is: they
 // are not.
 type Units struct {
 	Manager  *Manager     // as Choose gives it; nil: gateways are detached processes
+	Why      string       // the manager is nil, or could not be asked; for people
 	Site     string       // begins the name of each instance
-	Dir      string       // where the manager reads units of this account
+	Dir      string       // where the manager reads units of this account; empty: gateways have none
 	Template []byte       // of a gateway's unit; written when Dir has none
 	Pin      func() error // makes sure that the executable is there which the template names
 	Boot     bool         // they are started at boot
+
+	read []string // where the manager looks for units, if it said so
 }
 
 // units keeps gateways as units of systemd's user manager, which starts them
@@ -62,6 +68,29 @@ func (c *Config) unitOf(unit string) (resource.ID, bool) {
 	instance, ok := strings.CutPrefix(strings.TrimSuffix(unit, unitSuffix), unitPrefix+c.Units.Site+":")
 	namespace, name, whole := strings.Cut(instance, ":")
 	return resource.ID{Kind: resource.GatewayKind, Namespace: namespace, Name: name}, ok && whole
+}
+
+// enlisted finds the files that have systemd start a gateway's unit as soon as there
+// is a manager, and those that mask it.
+func (c *Config) enlisted(id resource.ID) (links, masks []string) {
+	if c.Units.Dir == "" {
+		return nil, nil
+	}
+	there := func(path string) bool {
+		_, err := os.Lstat(path)
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	folders := append([]string{c.Units.Dir}, c.Units.read...)
+	slices.Sort(folders)
+	for _, dir := range slices.Compact(folders) {
+		if link := filepath.Join(dir, wants, c.unit(id)); there(link) {
+			links = append(links, link)
+		}
+		if mask := filepath.Join(dir, c.unit(id)); there(mask) {
+			masks = append(masks, mask)
+		}
+	}
+	return links, masks
 }
 
 func (u *units) launch(ctx context.Context, want resource.Spec) error {
@@ -95,18 +124,18 @@ func (u *units) relaunch(ctx context.Context, want resource.Spec, old resource.R
 // between the two, it is detached again, whoever waits for that: it sold until
 // now. Its unit is not to start at boot then, beside it.
 func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Running) error {
-	err := u.prepare(ctx, want, unheld(*want.Gateway, old))
-	if err != nil {
+	if err := u.prepare(ctx, want, unheld(*want.Gateway, old)); err != nil {
 		return err
 	}
-	if err = u.enable(ctx, want.ID); err == nil {
-		var ended bool
-		if ended, err = u.move(ctx, want, old); err == nil {
-			return nil
-		}
-		if ended {
-			err = errors.Join(fmt.Errorf("as a unit: %w", err), u.detached.launch(context.WithoutCancel(ctx), want))
-		}
+	if err := u.enable(ctx, want.ID); err != nil {
+		return err
+	}
+	ended, err := u.move(ctx, want, old)
+	if err == nil {
+		return nil
+	}
+	if ended {
+		err = errors.Join(fmt.Errorf("as a unit: %w", err), u.detached.launch(context.WithoutCancel(ctx), want))
 	}
 	return errors.Join(err, u.forget(context.WithoutCancel(ctx), want.ID))
 }

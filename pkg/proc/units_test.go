@@ -36,7 +36,8 @@ func unitDir() string { return fmt.Sprintf("/run/user/%d/systemd/user", os.Getui
 // choose finds the user manager before the tests begin, unless it has units of
 // gateways that are not ours to play with.
 func choose() {
-	manager, noManager = proc.Choose(context.Background(), unitDir())
+	chosen := proc.Choose(context.Background(), unitDir())
+	manager, noManager = chosen.Manager, chosen.Why
 	if manager == nil {
 		return
 	}
