@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,7 +26,8 @@ func gatewayCommand(p process) *cli.Command {
 		Description: "Gateways are started by apply and converge, and by systemd; this is what they start.\n\n" +
 			"Under a service manager it says when it answers and when it stops, satisfies the watchdog while it\n" +
 			"answers, and keeps its listeners in the descriptor store: nobody is refused while it restarts.\n\n" +
-			"Exit codes: 0 told to stop; 1 it cannot run; 78 it is under a tombstone, or another holder has its offer.",
+			"Exit codes: 0 told to stop; 1 it cannot run; 78 it is under a tombstone, another holder has its offer, or its\n" +
+			"configuration was removed.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "the configuration `FILE` that apply wrote"},
 			&cli.StringFlag{Name: "unit", Usage: "the gateway below the state folder that `SITE:NAMESPACE:NAME` means; it logs to the journal too"},
@@ -52,6 +54,9 @@ func serveUnit(c *cli.Context, p process, unit string) error {
 	if err != nil {
 		return err
 	}
+	if err := stillWanted(config); err != nil {
+		return err
+	}
 	file, log, err := unitLog(config)
 	if err != nil {
 		return err
@@ -61,6 +66,17 @@ func serveUnit(c *cli.Context, p process, unit string) error {
 		log.failed(err)
 	}
 	return err
+}
+
+// stillWanted fails for good when a unit outlived its gateway: the folder of the
+// site is there, so what is not in it was removed, and does not come yet.
+func stillWanted(config string) error {
+	site := filepath.Dir(filepath.Dir(filepath.Dir(config)))
+	_, err := os.Stat(config)
+	if _, siteErr := os.Stat(site); !errors.Is(err, fs.ErrNotExist) || siteErr != nil {
+		return nil
+	}
+	return fmt.Errorf("the gateway was removed, there is no %q: %w", config, gateway.ErrMustNotRun)
 }
 
 // unitConfig finds the configuration of a gateway by the instance of its unit.

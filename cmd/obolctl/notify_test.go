@@ -430,6 +430,33 @@ func TestUnitThatCannotRun(t *testing.T) {
 	}
 }
 
+// TestUnitOutlivesItsGateway: it is not started again for ever where its gateway was
+// removed, and is where the disk may not be mounted yet.
+func TestUnitOutlivesItsGateway(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		gone func(dir string) string
+		code int
+	}{
+		"configuration":  {func(dir string) string { return filepath.Join(dir, resource.ConfigFile) }, 78},
+		"folder":         {func(dir string) string { return dir }, 78},
+		"all gateways":   {filepath.Dir, 78},
+		"the whole site": {func(dir string) string { return filepath.Dir(filepath.Dir(dir)) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			u := newUnit(t)
+			if err := os.RemoveAll(tc.gone(u.dir)); err != nil {
+				t.Fatal(err)
+			}
+			u.start(nil, nil)
+			if code := u.ended(); code != tc.code {
+				t.Errorf("exit %d, want %d: %s", code, tc.code, u.said())
+			}
+		})
+	}
+}
+
 // TestUnitNames: an instance means one folder below the state folder, or nothing.
 func TestUnitNames(t *testing.T) {
 	t.Parallel()
