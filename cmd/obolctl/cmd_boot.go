@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime"
 	"regexp"
 	"slices"
 	"strings"
@@ -180,6 +181,9 @@ func openBoot(c *cli.Context, p process) (*workspace, boot.Setup, error) {
 // withoutSystemd says what to do instead of having systemd; the command names the
 // site where there are others.
 func withoutSystemd(p process, site string, why error) error {
+	if runtime.GOOS != "linux" {
+		return fmt.Errorf("this is %s, and gateways run on Linux: install the boot units on their host", runtime.GOOS)
+	}
 	return fmt.Errorf("%w: have whatever starts programs here run, as %s, at boot and again when it ends: %s",
 		why, p.user(), view.AtSite("obolctl converge --watch", site))
 }
