@@ -43,7 +43,8 @@ func TestBootCommands(t *testing.T) {
 	s.has(s.asSeller("obolctl boot install --every 1h"), 0, "Enabled lingering", "pinned "+home+"/.local/share/obolctl/bin/obolctl-", "moved the gateway of inference.g02 to systemd")
 	s.sells(s.names...)
 	s.has(s.asSeller("obolctl boot install"), 0, "nothing was changed", "1h after each run")
-	s.has(s.asSeller("obolctl boot status"), 0, "ok gateways 3 start at boot by themselves", "The API server answers")
+	s.has(s.asSeller("mkdir -p ~/.config/obolctl; echo export A=1 >~/.config/obolctl/environment; chmod 644 ~/.config/obolctl/environment; obolctl boot status"), 0,
+		"ok gateways 3 start at boot by themselves", "note environment others may read "+home+"/.config/obolctl/environment", "The API server answers")
 
 	s.has(s.asSeller("obolctl boot rehearse"), 0, "All 3 gateways answered again", "3 offers, sold again")
 	s.sells(s.names...)

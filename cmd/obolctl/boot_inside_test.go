@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -180,7 +181,8 @@ func TestBootText(t *testing.T) {
 		Text: "obolctl-gateway@home:a-namespace:a-name.service.d/limits.conf, obolctl-converge@home.service.d/nice.conf"})
 	want := `FAULT units       not installed: nothing comes back at boot
                   obolctl boot install
-ok    path        the cluster last reached this host at 12:01:02
+ok    path        the cluster last reached each gateway that answers at 12:01:01
+                  or later
 note  drop-ins    obolctl-gateway@home:a-namespace:a-name.service.d/limits.conf,
                   obolctl-converge@home.service.d/nice.conf
 
@@ -248,6 +250,90 @@ func TestLeftovers(t *testing.T) {
 	}
 	if diff := cmp.Diff(text+"  and 2 more: obolctl boot status --json\n", leftText(append(got, got[4]))); diff != "" {
 		t.Errorf("text of more (-want +got):\n%s", diff)
+	}
+}
+
+func TestCheckPath(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 26, 13, 0, 0, 0, time.UTC)
+	for name, tc := range map[string]struct {
+		change  func(kept, lost *resource.Running)
+		verdict boot.Verdict
+		text    string
+	}{
+		"one was never reached": {func(kept, _ *resource.Running) { kept.PathSeen = time.Time{} }, boot.Unknown, "the cluster has not been seen to reach the gateways of http.kept"},
+		"none answers":          {func(kept, lost *resource.Running) { kept.Answering, lost.Answering = false, false }, boot.Unknown, "no gateway answers that the cluster could have reached"},
+		"one long ago": {func(_, lost *resource.Running) { lost.PathSeen = now.AddDate(0, 0, -1) }, boot.Good,
+			"the cluster last reached each gateway that answers at 2026-11-25 13:00:00 or later"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rep := comingBack(now.Add(-time.Hour))
+			tc.change(rep.Offers[0].Gateway, rep.Offers[1].Gateway)
+			if got, asked := checkPath(rep, now); !asked || got.Verdict != tc.verdict || got.Text != tc.text {
+				t.Errorf("%t, %+v", asked, got)
+			}
+		})
+	}
+	if _, asked := checkPath(plan.Report{}, now); asked {
+		t.Error("without offers there is a path")
+	}
+}
+
+// TestTryPinned plays pinned executables. While another test starts a process, that
+// has them open for writing, and they cannot be run: so it is alone.
+func TestTryPinned(t *testing.T) {
+	for name, tc := range map[string]struct {
+		script string
+		want   string // in the error; empty: there is none
+	}{
+		"reads the state":       {"#!/bin/sh\ntest \"$*\" = \"boot print --site home --state-dir /state\"\n", ""},
+		"older than the state":  {"#!/bin/sh\necho 'Error: written by a newer obolctl' >&2\nexit 1\n", "cannot work with the state: Error: written by a newer obolctl"},
+		"of another system":     {"\x7fELF", "cannot be run: "},
+		"its interpreter is no": {"#!/none\n", "cannot be run: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			exe := filepath.Join(dir, "exe")
+			if err := os.WriteFile(exe, []byte(tc.script), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			pinned, err := boot.Pin(filepath.Join(dir, "bin"), exe)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := workspace{}
+			if w.site, err = state.Open(filepath.Join(dir, "state"), "home"); err != nil {
+				t.Fatal(err)
+			}
+			w.stateDir = "/state"
+			if err := w.tryPinned(t.Context(), pinned); (err == nil) != (tc.want == "") || err != nil && !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("tryPinned = %v, want %q", err, tc.want)
+			}
+			if err := os.WriteFile(pinned.Path, nil, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.tryPinned(t.Context(), pinned); err == nil || !strings.Contains(err.Error(), "is damaged") {
+				t.Errorf("tryPinned of a damaged copy = %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretsOf(t *testing.T) {
+	t.Parallel()
+	headers := func(secrets ...offer.Secret) resource.Spec {
+		g := resource.Gateway{Headers: map[string]offer.Secret{}}
+		for i, s := range secrets {
+			g.Headers[string(rune('A'+i))] = s
+		}
+		return resource.Spec{Gateway: &g}
+	}
+	rep := plan.Report{Accepted: &plan.Accepted{Set: plan.Set{Specs: []resource.Spec{
+		{}, headers(offer.Secret{Env: "B"}, offer.Secret{File: "~/key"}), headers(offer.Secret{Env: "A"}, offer.Secret{Env: "B"}),
+	}}}}
+	if diff := cmp.Diff([]string{"A", "B"}, secretsOf(rep)); diff != "" {
+		t.Errorf("secretsOf (-want +got):\n%s", diff)
 	}
 }
 

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -95,12 +98,16 @@ func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts,
 		return f, err
 	}
 	if f.Pinned != (boot.Pinned{}) {
-		f.Damage = f.Pinned.Check()
+		f.Damage = w.tryPinned(ctx, f.Pinned)
 	}
 	if f.Digest, err = boot.Digest(themselves); err != nil {
 		return f, err
 	}
 	if f.Files, err = boot.FilesIn(boot.UnitDir(w.configDir()), boot.Units(f.Setup)); err != nil {
+		return f, err
+	}
+	f.Secrets = secretsOf(rep)
+	if f.Environment, err = boot.ReadEnvironment(boot.EnvironmentFile(w.configDir())); err != nil {
 		return f, err
 	}
 	m, err := boot.Connect(ctx, os.Getuid(), w.configDir())
@@ -109,12 +116,57 @@ func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts,
 		return f, nil
 	}
 	defer m.Close()
+	if f.Managed, err = account.Environ(ctx, os.Getuid()); err != nil {
+		return f, err
+	}
 	site := w.site.Name()
 	if f.Units, err = inspect(ctx, m, boot.Target, boot.ConvergeService(site), boot.ConvergeTimer(site)); err != nil {
 		return f, err
 	}
 	f.Gateways, err = inspect(ctx, m, gatewayServices(rep)...)
 	return f, err
+}
+
+// secretsOf names the variables that the gateways of a site resolve, sorted.
+func secretsOf(rep plan.Report) []string {
+	names := map[string]bool{}
+	if rep.Accepted != nil {
+		for _, spec := range rep.Accepted.Set.Specs {
+			if spec.Gateway == nil {
+				continue
+			}
+			for _, secret := range spec.Gateway.Headers {
+				names[secret.Env] = true
+			}
+		}
+	}
+	delete(names, "") // of what a file holds
+	return slices.Sorted(maps.Keys(names))
+}
+
+// tryWithin is how long a pinned executable may take to read the state.
+const tryWithin = 20 * time.Second
+
+// tryPinned fails when the pinned executable is not whole, cannot be run, or does
+// not understand the state: another build may have written it.
+func (w *workspace) tryPinned(ctx context.Context, pinned boot.Pinned) error {
+	if err := pinned.Check(); err != nil {
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, tryWithin)
+	defer stop()
+	var said strings.Builder
+	cmd := exec.CommandContext(ctx, pinned.Path, "boot", "print", "--site", w.site.Name(), "--state-dir", w.stateDir) // which writes nothing
+	cmd.Env, cmd.Stderr = w.environ, &said
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return fmt.Errorf("%s is pinned, and cannot work with the state: %s", pinned.Digest, strings.Join(strings.Fields(said.String()), " "))
+	}
+	if err != nil {
+		return fmt.Errorf("%s is pinned, and cannot be run: %v", pinned.Digest, err)
+	}
+	return nil
 }
 
 // gatewayServices names the units of the gateways that offers have.
@@ -140,25 +192,32 @@ func inspect(ctx context.Context, m *boot.Manager, names ...string) ([]boot.Stat
 	return all, nil
 }
 
-// checkPath tells when the cluster last reached a gateway on this host. False
+// checkPath tells when the cluster last reached the gateways on this host. False
 // when no offer is asked for by the cluster.
 func checkPath(rep plan.Report, now time.Time) (boot.Check, bool) {
-	var last time.Time
+	var first time.Time // of the instants
+	var never []string
 	asked := false
 	for _, o := range rep.Offers {
 		if o.Offer == nil || !o.Offer.HasGateway() || o.Offer.Standalone || o.Tombstone != nil {
 			continue
 		}
 		asked = true
-		if o.Gateway != nil && o.Gateway.PathSeen.After(last) {
-			last = o.Gateway.PathSeen
+		switch {
+		case o.Gateway == nil || !o.Gateway.Answering: // told elsewhere
+		case o.Gateway.PathSeen.IsZero():
+			never = append(never, o.Address.String())
+		case first.IsZero() || o.Gateway.PathSeen.Before(first):
+			first = o.Gateway.PathSeen
 		}
 	}
-	c := boot.Check{Subject: "path", Verdict: boot.Good, Text: "the cluster last reached this host at " + moment(last, now)}
-	if last.IsZero() {
-		c.Verdict, c.Text = boot.Unknown, "the cluster has not been seen to reach this host"
+	switch {
+	case len(never) > 0:
+		return boot.Check{Subject: "path", Text: "the cluster has not been seen to reach the gateways of " + strings.Join(never, ", ")}, asked
+	case first.IsZero():
+		return boot.Check{Subject: "path", Text: "no gateway answers that the cluster could have reached"}, asked
 	}
-	return c, asked
+	return boot.Check{Subject: "path", Verdict: boot.Good, Text: "the cluster last reached each gateway that answers at " + moment(first, now) + " or later"}, asked
 }
 
 // A comeback is how a site came back after the last boot, as far as anybody

@@ -88,15 +88,26 @@ func absent(ctx context.Context, dir string) bool {
 
 // UnitPath gives the folders in which an account's manager looks for units.
 func UnitPath(ctx context.Context, uid int) ([]string, error) {
+	return managed(ctx, uid, "UnitPath")
+}
+
+// Environ gives the variables that an account's manager has for all units, as
+// NAME=VALUE.
+func Environ(ctx context.Context, uid int) ([]string, error) {
+	return managed(ctx, uid, "Environment")
+}
+
+// managed asks an account's manager for a list that it keeps.
+func managed(ctx context.Context, uid int, name string) ([]string, error) {
 	conn, err := eitherOf(runtimeDir(uid), func(socket string, greet func(*dbus.Conn) error) (*dbus.Conn, error) {
 		return dialFor(ctx, socket, uid, greet)
 	})
 	if err != nil {
 		return nil, err
 	}
-	var folders []string
-	err = property(ctx, conn, "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager.UnitPath", &folders)
-	return folders, errors.Join(err, conn.Close())
+	var list []string
+	err = property(ctx, conn, "org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager."+name, &list)
+	return list, errors.Join(err, conn.Close())
 }
 
 // eitherOf tries the bus in an account's runtime folder and then, where that does

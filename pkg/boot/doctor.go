@@ -38,12 +38,16 @@ type Facts struct {
 	Away     string // why the account's manager cannot be asked; empty: it answered
 
 	Pinned   Pinned
-	Damage   error  // why the pinned executable is not whole; nil: it is
+	Damage   error  // why the pinned executable would bring nothing back; nil: it would
 	Digest   string // of the executable that asks
 	Files    []Unit // as they lie in the units' folder; one that is missing is left out
 	Units    []State
 	Detached []string // the offers whose gateways run, and are not kept by systemd
-	Gateways []State  // of the site's offers; those that the manager does not know count for nothing
+	Gateways []State  // of the site's offers
+
+	Secrets     []string // variables that gateways of the site need
+	Environment EnvironmentFacts
+	Managed     []string // NAME=VALUE, which the manager has for all units
 }
 
 const install = "obolctl boot install"
@@ -55,8 +59,10 @@ func Examine(f Facts) []Check {
 		return []Check{{"units", Bad, "not installed: nothing comes back at boot", install}}
 	}
 	checks := []Check{f.accepted(), f.executable(), f.lingering(), f.files(), f.force(), f.policy(), f.gateways()}
-	if dropIns := f.dropIns(); dropIns.Text != "" {
-		checks = append(checks, dropIns)
+	for _, c := range []Check{f.environment(), f.dropIns()} {
+		if c.Text != "" {
+			checks = append(checks, c)
+		}
 	}
 	return checks
 }
@@ -179,22 +185,28 @@ func (f Facts) strays(u State) string {
 }
 
 // gateways tells which gateways systemd starts at boot by itself. Converge starts
-// the others, once it runs.
+// those that are not enabled, once it runs. It would start detached ones as units,
+// which was tried already, or those of an account that began to linger since.
 func (f Facts) gateways() Check {
 	n := 0
-	var idle []string
+	var idle, masked, broken []string
 	for _, u := range f.Gateways {
 		switch {
+		case u.Load == "masked":
+			masked = append(masked, u.Name)
 		case u.Load != "loaded":
+			broken = append(broken, u.Name+" ("+u.Load+")")
 		case u.Enabled == "enabled":
 			n++
 		default:
 			idle = append(idle, u.Name+" ("+u.Enabled+")")
 		}
 	}
-	text := told(group("detached processes", f.Detached), group("not enabled", idle))
-	if text != "" {
-		return Check{"gateways", Note, text + "; only converge starts them at boot", install}
+	if text := told(group("not moved to systemd", f.Detached), group("not loaded", broken)); text != "" {
+		return Check{"gateways", Bad, text, install}
+	}
+	if text := told(group("not enabled, so that only converge starts them", idle), group("masked, so that nothing starts them", masked)); text != "" {
+		return Check{"gateways", Note, text, ""}
 	}
 	return Check{"gateways", Good, fmt.Sprintf("%d start at boot by themselves", n), ""}
 }

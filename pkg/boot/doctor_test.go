@@ -22,7 +22,6 @@ func well() boot.Facts {
 		},
 		Gateways: []boot.State{
 			{Name: boot.GatewayService("home", "llm", "qwen"), Load: "loaded", Enabled: "enabled", Active: "active", KillMode: "mixed", Restart: "always"},
-			{Name: boot.GatewayService("home", "llm", "new"), Load: "not-found", Active: "inactive"},
 		},
 	}
 }
@@ -81,9 +80,27 @@ func TestExamine(t *testing.T) {
 		"restart": {func(f *boot.Facts) { f.Gateways[0].Restart = "no" },
 			boot.Check{"policy", boot.Bad, gateway + " has Restart=no, not always", "systemctl --user revert " + gateway}},
 		"gateway disabled": {func(f *boot.Facts) { f.Gateways[0].Enabled = "disabled" },
-			boot.Check{"gateways", boot.Note, "not enabled: " + gateway + " (disabled); only converge starts them at boot", install}},
+			boot.Check{"gateways", boot.Note, "not enabled, so that only converge starts them: " + gateway + " (disabled)", ""}},
+		"gateway masked": {func(f *boot.Facts) { f.Gateways[0].Load = "masked" },
+			boot.Check{"gateways", boot.Note, "masked, so that nothing starts them: " + gateway, ""}},
+		"gateway without a unit": {func(f *boot.Facts) { f.Gateways[0].Load = "not-found" },
+			boot.Check{"gateways", boot.Bad, "not loaded: " + gateway + " (not-found)", install}},
 		"detached": {func(f *boot.Facts) { f.Detached = []string{"http.a", "http.b"} },
-			boot.Check{"gateways", boot.Note, "detached processes: http.a, http.b; only converge starts them at boot", install}},
+			boot.Check{"gateways", boot.Bad, "not moved to systemd: http.a, http.b", install}},
+		"a secret": {func(f *boot.Facts) {
+			f.Secrets = []string{"KEY", "IN_MANAGER", "IN_FILE"}
+			f.Managed = []string{"IN_MANAGER=1"}
+			f.Environment.Names = []string{"IN_FILE"}
+		},
+			boot.Check{"environment", boot.Bad, "gateways that boot starts lack KEY: write it into /home/op/.config/obolctl/environment", ""}},
+		"read by others": {func(f *boot.Facts) { f.Environment = boot.EnvironmentFacts{Path: "/e", Mode: 0o640} },
+			boot.Check{"environment", boot.Note, "others may read /e", "chmod 600 /e"}},
+		"another's": {func(f *boot.Facts) { f.Environment = boot.EnvironmentFacts{Path: "/e", Mode: 0o600, Others: true} },
+			boot.Check{"environment", boot.Note, "/e belongs to another account", ""}},
+		"a line": {func(f *boot.Facts) {
+			f.Environment = boot.EnvironmentFacts{Path: "/e", Mode: 0o600, Ignored: []int{2, 3}}
+		},
+			boot.Check{"environment", boot.Note, "systemd ignores line 2 of /e: it is no NAME=VALUE", ""}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
