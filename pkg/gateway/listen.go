@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+
+	"github.com/obolctl/obolctl/pkg/kernel"
 )
 
 // protocols are what the public listeners speak: the cluster's proxies may use
@@ -54,7 +56,7 @@ func wanted(want map[netip.AddrPort]bool, l net.Listener) (netip.AddrPort, bool)
 		return netip.AddrPort{}, false
 	}
 	for a := range want {
-		if local(a) == local(at.AddrPort()) {
+		if kernel.Local(a) == kernel.Local(at.AddrPort()) {
 			return a, true
 		}
 	}
@@ -70,7 +72,7 @@ func (s *server) bind(ctx context.Context, want map[netip.AddrPort]bool, fresh m
 		}
 		config := net.ListenConfig{}
 		if early {
-			config.Control = freeBind
+			config.Control = kernel.FreeBind // the bridge to the pods comes with the cluster
 		}
 		l, err := config.Listen(ctx, "tcp", a.String())
 		if err != nil {
@@ -79,15 +81,6 @@ func (s *server) bind(ctx context.Context, want map[netip.AddrPort]bool, fresh m
 		fresh[a] = l
 	}
 	return nil
-}
-
-// local is an address as sockets say it that are bound there: Go binds both
-// wildcards as the one that takes connections of both families.
-func local(a netip.AddrPort) netip.AddrPort {
-	if a.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // letGo closes a listener that the next process shall not have either.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -100,6 +102,23 @@ func (s *server) catchUp() error {
 		return nil
 	}
 	return s.ledger.Mend()
+}
+
+// identify tells what this process is and no other.
+func identify() (resource.Identity, error) {
+	boot, err := kernel.BootID()
+	if err != nil {
+		return resource.Identity{}, err
+	}
+	id, err := kernel.Observe(os.Getpid(), boot)
+	if err == nil && id == nil {
+		err = errors.New("cannot find this process in /proc")
+	}
+	if err != nil {
+		return resource.Identity{}, err
+	}
+	id.Instance, id.Started = rand.Text(), time.Now().UTC()
+	return *id, nil
 }
 
 // ownUnit names the unit of systemd that this process runs in as a gateway; empty

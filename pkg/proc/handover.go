@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -44,7 +45,7 @@ func (in *inheritance) close() {
 func (in *inheritance) only(want []netip.AddrPort) {
 	var kept inheritance
 	for i, f := range in.files {
-		if at := local(in.addrs[i]); slices.ContainsFunc(want, func(a netip.AddrPort) bool { return local(a) == at }) {
+		if at := kernel.Local(in.addrs[i]); slices.ContainsFunc(want, func(a netip.AddrPort) bool { return kernel.Local(a) == at }) {
 			kept.addrs, kept.files = append(kept.addrs, in.addrs[i]), append(kept.files, f)
 			continue
 		}
@@ -64,15 +65,6 @@ func (in *inheritance) environ() []string {
 		names = append(names, strings.ReplaceAll(at.String(), ":", "_"))
 	}
 	return []string{fmt.Sprintf("LISTEN_FDS=%d", len(in.files)), "LISTEN_FDNAMES=" + strings.Join(names, ":")}
-}
-
-// local is an address as sockets say it that are bound there: Go binds both
-// wildcards as the one that takes connections of both families.
-func local(a netip.AddrPort) netip.AddrPort {
-	if a.Addr().IsUnspecified() {
-		return netip.AddrPortFrom(netip.IPv6Unspecified(), a.Port())
-	}
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
 // inherit takes copies of a gateway's listeners over at its admin socket. The

@@ -1,56 +1,21 @@
 package proc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
-
-// bootID names this boot of the kernel.
-func bootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return "", fmt.Errorf("cannot learn the boot id: %v", err)
-	}
-	return strings.TrimSpace(string(b)), nil
-}
-
-// gone tells whether an error of /proc/PID means that the process ended.
-func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) }
-
-// started reads when the process that has the PID now was started: field 22 of
-// its stat, which everybody may read. False when there is none.
-func started(pid int) (ticks uint64, ok bool, err error) {
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if gone(err) {
-		return 0, false, nil
-	}
-	if err != nil {
-		return 0, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
-	}
-	// The second field is the name in parentheses, and may hold anything.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 {
-		return 0, false, fmt.Errorf("cannot identify process %d: its stat has %d fields", pid, len(fields))
-	}
-	if ticks, err = strconv.ParseUint(fields[19], 10, 64); err != nil {
-		return 0, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
-	}
-	return ticks, true, nil
-}
 
 // age tells for how long the process of an identity has run, by the clock that
 // counts from boot: nobody sets that one.
@@ -63,53 +28,11 @@ func age(id resource.Identity) (time.Duration, error) {
 	return time.Duration(now.Nano()) - time.Duration(id.StartTicks)*tick, nil
 }
 
-// executable reads what the process that has the PID now was started from.
-// False when there is none; a zombie has no executable any more.
-func executable(pid int) (exe unix.Stat_t, ok bool, err error) {
-	err = unix.Stat("/proc/"+strconv.Itoa(pid)+"/exe", &exe)
-	if gone(err) {
-		return exe, false, nil
-	}
-	if err != nil {
-		return exe, false, fmt.Errorf("cannot identify process %d: %v", pid, err)
-	}
-	return exe, true, nil
-}
-
-// observed reads who has the PID now; nil when nobody has.
-func observed(pid int, boot string) (*resource.Identity, error) {
-	ticks, ok, err := started(pid)
-	if !ok {
-		return nil, err
-	}
-	exe, ok, err := executable(pid)
-	if !ok {
-		return nil, err
-	}
-	return &resource.Identity{BootID: boot, PID: pid, StartTicks: ticks, ExeDevice: exe.Dev, ExeInode: exe.Ino}, nil
-}
-
-// alive tells whether the process of an identity still runs, in the boot that
-// is named. An error means that nobody can say. A stranger that has the PID
-// now is told by its start time, since another account's executable may not be
-// read.
-func alive(id resource.Identity, boot string) (bool, error) {
-	if id.BootID != boot {
-		return false, nil
-	}
-	ticks, ok, err := started(id.PID)
-	if !ok || ticks != id.StartTicks {
-		return false, err
-	}
-	exe, ok, err := executable(id.PID)
-	return ok && exe.Dev == id.ExeDevice && exe.Ino == id.ExeInode, err
-}
-
 // strays finds processes of this account that run as gateways of Dir, by the
 // path of their configuration: a gateway that has just been started has no
 // record yet.
 func (s *Supervisor) strays() (map[string]resource.Identity, error) {
-	boot, err := bootID()
+	boot, err := kernel.BootID()
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +54,7 @@ func (s *Supervisor) strays() (map[string]resource.Identity, error) {
 		if path == "" {
 			continue
 		}
-		id, err := observed(pid, boot)
+		id, err := kernel.Observe(pid, boot)
 		if err == nil && id != nil && id.ExeDevice == exe.Dev && id.ExeInode == exe.Ino {
 			out[path] = *id
 		}
@@ -175,7 +98,7 @@ func grab(id resource.Identity) (*handle, error) {
 	}
 	fd, err := unix.PidfdOpen(id.PID, 0)
 	if err != nil {
-		if gone(err) {
+		if kernel.Gone(err) {
 			return nil, errGone
 		}
 		return nil, fmt.Errorf("cannot open process %d: %v", id.PID, err)
@@ -184,7 +107,7 @@ func grab(id resource.Identity) (*handle, error) {
 		return nil, errors.Join(fmt.Errorf("cannot open process %d: %v", id.PID, err), unix.Close(fd))
 	}
 	h := &handle{os.NewFile(uintptr(fd), "pidfd")}
-	boot, err := bootID()
+	boot, err := kernel.BootID()
 	// Whoever is checked now is who the handle means, unless that has ended
 	// since the PID was looked up: then the handle says so.
 	if err == nil {
@@ -211,7 +134,7 @@ func (h *handle) signal(sig unix.Signal) error {
 	if err := raw.Control(func(fd uintptr) { sent = unix.PidfdSendSignal(int(fd), sig, nil, 0) }); err != nil {
 		return err
 	}
-	if gone(sent) {
+	if kernel.Gone(sent) {
 		return nil
 	}
 	return sent

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -65,11 +66,11 @@ func TestHolder(t *testing.T) {
 // own identity, and admin sockets that it answers.
 func plantMany(t testing.TB, n int) *Supervisor {
 	t.Helper()
-	boot, err := bootID()
+	boot, err := kernel.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}
-	me, err := observed(os.Getpid(), boot)
+	me, err := kernel.Observe(os.Getpid(), boot)
 	if err != nil || me == nil {
 		t.Fatalf("observed = %v, %v", me, err)
 	}
@@ -256,11 +257,11 @@ func TestStarves(t *testing.T) {
 func replant(t *testing.T, s *Supervisor, pid int) (resource.Record, net.Listener) {
 	t.Helper()
 	dir := filepath.Join(s.Dir, "apps.g0")
-	boot, err := bootID()
+	boot, err := kernel.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := observed(pid, boot)
+	id, err := kernel.Observe(pid, boot)
 	if err != nil || id == nil {
 		t.Fatalf("observed = %v, %v", id, err)
 	}
@@ -296,11 +297,11 @@ func TestUnansweredIsTold(t *testing.T) {
 // differ in one thing each.
 func TestRule07_GrabRefusesAnotherProcess(t *testing.T) {
 	t.Parallel()
-	boot, err := bootID()
+	boot, err := kernel.BootID()
 	if err != nil {
 		t.Fatal(err)
 	}
-	me, err := observed(os.Getpid(), boot)
+	me, err := kernel.Observe(os.Getpid(), boot)
 	if err != nil || me == nil {
 		t.Fatalf("observed = %v, %v", me, err)
 	}

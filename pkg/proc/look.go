@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
@@ -53,7 +54,7 @@ func (s *Supervisor) look(ctx context.Context, ids []resource.ID, all bool) (res
 	}
 	var err error
 	var here []resource.ID
-	g.boot, err = bootID()
+	g.boot, err = kernel.BootID()
 	if err == nil && all {
 		here, err = s.kept()
 	}

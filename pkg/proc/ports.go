@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -53,7 +54,7 @@ func portsFree(ctx context.Context, all []netip.AddrPort) error {
 		if a.Port() == 0 {
 			continue
 		}
-		config := net.ListenConfig{Control: freeBind}
+		config := net.ListenConfig{Control: kernel.FreeBind}
 		l, err := config.Listen(ctx, "tcp", a.String())
 		switch {
 		case errors.Is(err, syscall.EADDRINUSE):

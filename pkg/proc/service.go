@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/account"
+	"github.com/obolctl/obolctl/pkg/kernel"
 	"github.com/obolctl/obolctl/pkg/resource"
 )
 
@@ -27,7 +28,7 @@ func (g *glance) busy(ctx context.Context, id resource.ID, record *resource.Reco
 		return resource.Sighting{Why: err.Error()}
 	}
 	if now.mainPID != 0 {
-		who, err := observed(now.mainPID, g.boot)
+		who, err := kernel.Observe(now.mainPID, g.boot)
 		if err != nil {
 			return resource.Sighting{Why: err.Error()}
 		}

@@ -5,27 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strings"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/account"
+	"github.com/obolctl/obolctl/pkg/kernel"
 )
-
-// freeBind lets a socket be bound to an address that the host does not have
-// yet, as a gateway does.
-func freeBind(network, _ string, c syscall.RawConn) error {
-	var err error
-	controlErr := c.Control(func(fd uintptr) {
-		if strings.HasSuffix(network, "6") {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IPV6, unix.IPV6_FREEBIND, 1)
-			return
-		}
-		err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-	})
-	return errors.Join(controlErr, err)
-}
 
 // started tells when the manager was started, in ticks as /proc has them.
 func (m *Manager) started(ctx context.Context) (uint64, error) {
@@ -38,7 +23,7 @@ func (m *Manager) started(ctx context.Context) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("cannot tell which process the user manager is: %v", err)
 	}
-	ticks, ok, err := started(peer)
+	ticks, ok, err := kernel.Started(peer)
 	if err == nil && !ok {
 		err = errors.New("the user manager has ended")
 	}
