@@ -230,7 +230,7 @@ func TestStarves(t *testing.T) {
 		t.Parallel()
 		s := plantMany(t, 1)
 		s.Ready, s.Answer = time.Nanosecond, 100*time.Millisecond
-		child := exec.Command("sh", "-c", `trap "kill $!; sleep `+strconv.FormatFloat(long.Seconds(), 'f', 1, 64)+`; exit 7" TERM; sleep 600 & echo; wait`)
+		child := exec.Command("sh", "-c", `trap 'kill $!; sleep `+strconv.FormatFloat(long.Seconds(), 'f', 1, 64)+`; exit 7' TERM; sleep 600 & echo; wait`)
 		said, err := child.StdoutPipe()
 		if err == nil {
 			err = child.Start()
