@@ -74,7 +74,7 @@ type keeper struct {
 	wait     time.Duration // until what was restored sells; 0: not at all
 	restored bool          // something was, gateways before the first round and by a boot too, and was not seen to sell since
 	lacks    string        // what the last round found to come by itself, for people; "": nothing
-	told     []string      // facts of the last round
+	left     []string      // what the last round withheld, or found blocked
 	unsold   []string      // what did not sell in time after the last round
 }
 
@@ -304,12 +304,17 @@ func (k *keeper) plan(ctx context.Context, tx *state.Tx, ids []resource.ID, host
 	return in, pl, tx.SetMarks(in.Memory.Marks)
 }
 
-// saysNothing reports whether a round has nothing to do, and nothing to say that
-// the one before did not say; and remembers what it says.
+// saysNothing reports whether a round has nothing to do, and leaves just what the
+// one before told of, be it for another reason; and remembers what that is.
 func (k *keeper) saysNothing(pl plan.Plan) bool {
-	last := k.told
-	k.told = texts(factsOf(converge.Result{Plan: pl}, nil, nil))
-	return k.terse && pl.Idle() && slices.Equal(k.told, last)
+	last := k.left
+	k.left = nil
+	for _, c := range pl.Changes {
+		if c.Withheld || c.Action == plan.Block {
+			k.left = append(k.left, fmt.Sprintf("%s %s", c.Action, c.Address))
+		}
+	}
+	return k.terse && pl.Idle() && slices.Equal(k.left, last)
 }
 
 // follow waits for what a round leaves, without the lock, since somebody may have
