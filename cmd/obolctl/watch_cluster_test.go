@@ -161,7 +161,7 @@ func TestConvergeWithoutAPIServer(t *testing.T) {
 		}
 	}
 	o.must(0, "converge")
-	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server") != 2 {
+	if r := o.must(0, "history"); strings.Count(r.stdout, "the API server, which was waited for") != 2 {
 		t.Errorf("it tells of an API server that nobody waited for: %s", r)
 	}
 }
