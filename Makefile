@@ -34,7 +34,7 @@ bin/obol-sandbox: $(SANDBOX_INPUTS)
 test:
 	@$(MAKE) --no-print-directory format tidy vet
 	@$(MAKE) --no-print-directory -j2 lint build sandbox
-	@$(MAKE) --no-print-directory docs-check race sandbox-test demo
+	@$(MAKE) --no-print-directory docs-check race sandbox-test demo rehearse REHEARSE=-if-possible
 
 check: format vet lint unit
 
