@@ -319,8 +319,14 @@ func (k *keeper) saysNothing(pl plan.Plan) bool {
 
 // follow waits for what a round leaves, without the lock, since somebody may have
 // to stop a sale; and reports whether another round should follow. It should while
-// something moves, and while something is missing that comes by itself.
+// something moves, and while something is missing that comes by itself; but what
+// failed is for who starts converge again.
 func (k *keeper) follow(ctx context.Context, e *execution) (again bool) {
+	if slices.ContainsFunc(e.outcomes, func(o plan.Outcome) bool { return o.Err != nil }) {
+		e.watchOver(ctx, 0)
+		k.unsold = nil
+		return false
+	}
 	lacked, wait := k.lacks, k.wait
 	if k.lacks = k.lacking(e); k.lacks != "" || !k.restored {
 		wait = 0
@@ -335,7 +341,7 @@ func (k *keeper) follow(ctx context.Context, e *execution) (again bool) {
 		e.start()
 	}
 	k.restored, k.unsold = k.restored && !settled, e.unsold
-	return k.lacks != "" || moved || slices.ContainsFunc(e.outcomes, func(o plan.Outcome) bool { return o.Err == nil })
+	return k.lacks != "" || moved || len(e.outcomes) > 0
 }
 
 // lacking says what keeps offers from selling after a round, and comes by itself
