@@ -56,7 +56,7 @@ func (r *execution) crashes() ([]state.Event, error) {
 // crashOf tells of the crash after which systemd started a gateway again.
 func crashOf(id resource.ID, seen resource.Sighting) (state.Event, bool) {
 	g := seen.Gateway
-	if id.Kind != resource.GatewayKind || seen.Presence != resource.Present || !g.Answering || g.Supervisor != "systemd" || g.Config == nil || g.Last == nil {
+	if id.Kind != resource.GatewayKind || seen.Presence != resource.Present || !g.Answering || g.Supervisor != resource.Systemd || g.Config == nil || g.Last == nil {
 		return state.Event{}, false
 	}
 	if g.Last.Signal == "" && (g.Last.Code == exitOK || g.Last.Code == exitMustStop) {

@@ -17,6 +17,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/boot"
 	"github.com/obolctl/obolctl/pkg/plan"
+	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
 	"github.com/obolctl/obolctl/pkg/view"
 )
@@ -85,7 +86,7 @@ func (w *workspace) bootFacts(ctx context.Context, rep plan.Report) (boot.Facts,
 		f.Accepted = len(rep.Accepted.Set.Offers)
 	}
 	for _, o := range rep.Offers {
-		if o.Gateway != nil && o.Gateway.Supervisor == detached && o.Gateway.Answering {
+		if o.Gateway != nil && o.Gateway.Supervisor == resource.Detached && o.Gateway.Answering {
 			f.Detached = append(f.Detached, o.Address.String())
 		}
 	}

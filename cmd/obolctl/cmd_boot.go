@@ -32,9 +32,6 @@ func bootCommand(p process) *cli.Command {
 // defaultEvery is how long after the end of one converge the next one begins.
 const defaultEvery = 3 * time.Minute
 
-// detached is the supervisor of gateways that systemd does not keep.
-const detached = "detached"
-
 // themselves is the running executable, also when its file has been replaced.
 const themselves = "/proc/self/exe"
 
@@ -339,11 +336,12 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 		return err
 	}
 	defer m.Close()
-	old, err := boot.PinnedIn(w.binDir())
+	now, err := w.executables()
 	if err != nil {
 		return err
 	}
-	pinned, keeps := old, !upgrade && w.runsOther(ctx)
+	old := now.pinned
+	pinned, keeps := old, !upgrade && old.Digest != now.mine && len(now.others()) > 0
 	if !keeps || old == (boot.Pinned{}) || old.Check() != nil {
 		if pinned, err = boot.Pin(w.binDir(), themselves); err != nil {
 			return err
@@ -364,13 +362,6 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 	return errors.Join(w.tellInstalled(setup, pinned, append(changed, moved...)), failed)
 }
 
-// runsOther reports whether systemd runs a gateway of the site from another build.
-// As long as it does, the others are started from that one, too.
-func (w *workspace) runsOther(ctx context.Context) bool {
-	_, seen := w.host.Look(ctx, nil)
-	return slices.ContainsFunc(slices.Collect(maps.Values(seen)), keptByOther)
-}
-
 // moveGateways has systemd keep the gateways that run as detached processes, one
 // after the other, and tells which it moved. Where units keep another build, one of
 // this build is left alone: nobody said that it should go back.
@@ -384,7 +375,7 @@ func (w *workspace) moveGateways(ctx context.Context, keeps bool) (moved []strin
 	err := w.locked(ctx, "boot install", func(*state.Tx) error {
 		_, seen := w.host.Look(ctx, nil)
 		for _, id := range slices.SortedFunc(maps.Keys(seen), resource.ID.Compare) {
-			if g := seen[id].Gateway; seen[id].Presence != resource.Present || g.Supervisor != detached {
+			if g := seen[id].Gateway; seen[id].Presence != resource.Present || g.Supervisor != resource.Detached {
 				continue
 			}
 			if keeps && seen[id].Gateway.Identity.Version == version {

@@ -30,6 +30,7 @@ type execution struct {
 
 	accord    *accord     // to be accepted before anything is changed; nil: nothing is
 	accepted  *plan.Set   // what sells once the accord is accepted; nil: what was accepted before
+	before    boot.Pinned // what units ran before this run; zero: there is nothing to go back to
 	marks     offer.Marks // in force now
 	outcomes  []plan.Outcome
 	hostWrite int // processes started, stopped or reloaded
@@ -85,7 +86,7 @@ func (r *execution) accept() error {
 		}
 	}
 	r.at("noted")
-	return r.record()
+	return errors.Join(r.repin(), r.record())
 }
 
 // record remembers whose the site is, and in which cluster, once a person agreed.
@@ -136,12 +137,6 @@ func (r *execution) otherCluster() bool {
 // carryOut does what the plan says and remembers what came of it. It reports
 // whether anything failed; its error means that the run was cut short.
 func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
-	upgrades, before := r.upgrades(), boot.Pinned{}
-	if len(upgrades) > 0 || r.in.Policy.Mode != plan.Unattended && !r.keepsOther() {
-		if before, err = r.w.repin(); err != nil {
-			return true, err
-		}
-	}
 	makers := map[resource.Home]apply.Maker{resource.Host: r.w.host}
 	if r.w.kube != nil {
 		makers[resource.Cluster] = r.w.kube.Maker(r.w.site.Name())
@@ -162,40 +157,9 @@ func (r *execution) carryOut(ctx context.Context) (failed bool, err error) {
 			r.hostWrite++
 		}
 	}
-	runErr = errors.Join(runErr, r.fallBack(ctx, before, upgrades))
+	runErr = errors.Join(runErr, r.fallBack(ctx))
 	r.tellWithheld()
 	return failed, errors.Join(runErr, r.settle(ctx, journal))
-}
-
-// upgrades gives the steps that replace running gateways by those of this build,
-// in their order.
-func (r *execution) upgrades() []plan.Step {
-	var out []plan.Step
-	for _, c := range r.plan.Changes {
-		for _, s := range c.Steps {
-			if s.Action == plan.Restart && s.Cause == plan.Upgraded && !s.Withheld {
-				out = append(out, s)
-			}
-		}
-	}
-	return out
-}
-
-// keepsOther reports whether the plan leaves a gateway to another build than this:
-// the next run would find the others "upgraded" if they came to run this one.
-func (r *execution) keepsOther() bool {
-	ends := map[resource.ID]bool{}
-	for _, c := range r.plan.Changes {
-		for _, s := range c.Steps {
-			ends[s.ID] = ends[s.ID] || !s.Withheld && (s.Terms.Restart || s.Action == plan.Delete || s.Action == plan.Stop)
-		}
-	}
-	for id, seen := range r.in.World.Seen {
-		if !ends[id] && keptByOther(seen) {
-			return true
-		}
-	}
-	return false
 }
 
 // settle writes down what the run changed: marks that ended, the serial in the

@@ -1,6 +1,7 @@
 package boot
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -75,8 +77,9 @@ func digestOf(data []byte) string {
 }
 
 // Pin makes the folder's link lead to a copy of the executable, which it makes
-// unless a whole one is there, and removes the copies that nothing runs any more.
-// A power cut leaves the old executable pinned, or the new one.
+// unless a whole one is there, and removes the copies that nothing runs any more;
+// the one that it replaces stays, to go back to. A power cut leaves the old
+// executable pinned, or the new one.
 func Pin(dir, exe string) (Pinned, error) {
 	data, err := os.ReadFile(exe)
 	if err != nil {
@@ -100,12 +103,13 @@ func Pin(dir, exe string) (Pinned, error) {
 			return Pinned{}, err
 		}
 	}
-	if now, err := PinnedIn(dir); err != nil || now != p {
+	before, err := PinnedIn(dir)
+	if err != nil || before != p {
 		if err := flip(p); err != nil {
 			return Pinned{}, err
 		}
 	}
-	return p, sweep(dir, p)
+	return p, sweep(dir, p, before)
 }
 
 // lock makes those who pin take turns.
@@ -132,15 +136,47 @@ func flip(p Pinned) error {
 	return durable.SyncDir(filepath.Dir(p.Link))
 }
 
-// sweep removes the copies that are neither pinned nor run by anybody.
-func sweep(dir string, pinned Pinned) error {
+// Running finds the copies in a folder that gateways run, of whichever site, by the
+// IDs of their processes.
+func Running(dir string) (map[int]Pinned, error) {
+	copies, err := filepath.Glob(filepath.Join(dir, copyPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the executables: %v", err)
+	}
+	out := map[int]Pinned{}
+	for _, path := range copies {
+		pids, err := runners(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, pid := range pids {
+			if serves(pid) {
+				out[pid] = Pinned{filepath.Join(dir, linkName), path, strings.TrimPrefix(filepath.Base(path), copyPrefix)}
+			}
+		}
+	}
+	return out, nil
+}
+
+// serves tells whether a process is a gateway. What else is ours is over soon.
+func serves(pid int) bool {
+	args, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	return err == nil && bytes.Contains(args, []byte("\x00gateway\x00serve\x00"))
+}
+
+// sweep removes the copies that are neither to be kept nor run by anybody. Where
+// nobody can say, they may be run.
+func sweep(dir string, keep ...Pinned) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("cannot list the executables: %v", err)
 	}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
-		if !strings.HasPrefix(e.Name(), copyPrefix) || path == pinned.Path || runs(path) {
+		if !strings.HasPrefix(e.Name(), copyPrefix) || slices.ContainsFunc(keep, func(p Pinned) bool { return p.Path == path }) {
+			continue
+		}
+		if pids, err := runners(path); err != nil || len(pids) > 0 {
 			continue
 		}
 		if err := durable.Remove(path); err != nil {
@@ -150,19 +186,22 @@ func sweep(dir string, pinned Pinned) error {
 	return nil
 }
 
-// runs tells whether a process that we may look at runs an executable. Where
-// nobody can say, it may be run.
-func runs(path string) bool {
+// runners gives the processes that run an executable, of those that we may look at.
+func runners(path string) ([]int, error) {
 	exe, err := os.Stat(path)
 	if err != nil {
-		return true
+		return nil, fmt.Errorf("cannot tell who runs an executable: %v", err)
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*/exe")
+	processes, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil || len(processes) == 0 {
-		return true
+		return nil, fmt.Errorf("cannot tell who runs %q: there are no processes in /proc", path)
 	}
-	return slices.ContainsFunc(processes, func(process string) bool {
-		info, err := os.Stat(process)
-		return err == nil && os.SameFile(info, exe)
-	})
+	var pids []int
+	for _, process := range processes {
+		info, err := os.Stat(filepath.Join(process, "exe"))
+		if pid, bad := strconv.Atoi(filepath.Base(process)); bad == nil && err == nil && os.SameFile(info, exe) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
 }

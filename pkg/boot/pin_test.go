@@ -76,9 +76,11 @@ func TestPin(t *testing.T) {
 	if err := one.Check(); err != nil {
 		t.Errorf("Check = %v", err)
 	}
+	pin(t, dir, program(t, "zero"))
+	pin(t, dir, program(t, "two")) // "one" is nobody's any more
 	two := pin(t, dir, program(t, "two"))
 	if diff := cmp.Diff([]string{"obolctl", filepath.Base(two.Path)}, names(t, dir)); diff != "" {
-		t.Errorf("folder, which the old copy has left (-want +got):\n%s", diff)
+		t.Errorf("folder, which the old copies have left (-want +got):\n%s", diff)
 	}
 	if got, err := os.ReadFile(one.Link); string(got) != "two" || err != nil {
 		t.Errorf("the link leads to %q (%v), want two", got, err)
@@ -218,7 +220,50 @@ func TestPinTakesTurns(t *testing.T) {
 	if err := p.Check(); err != nil {
 		t.Error(err)
 	}
+	pin(t, dir, p.Path) // the one before is not kept any more
 	if diff := cmp.Diff([]string{"obolctl", filepath.Base(p.Path)}, names(t, dir)); diff != "" {
 		t.Errorf("folder (-want +got):\n%s", diff)
+	}
+}
+
+// TestPinKeepsTheOneBefore sees that what was pinned can be pinned again.
+func TestPinKeepsTheOneBefore(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	one := pin(t, dir, program(t, "one"))
+	two := pin(t, dir, program(t, "two"))
+	if got := pin(t, dir, one.Path); got != one || pinned(t, dir) != one || one.Check() != nil || two.Check() != nil {
+		t.Errorf("pinned %+v, want %+v", got, one)
+	}
+}
+
+// TestRunning finds gateways that run a copy, and nothing else.
+func TestRunning(t *testing.T) {
+	t.Parallel()
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("sh is not installed")
+	}
+	dir := t.TempDir()
+	old := pin(t, dir, shell)
+	run := func(path string, args ...string) int {
+		cmd := exec.CommandContext(t.Context(), path, append([]string{"-c", "read line", "x"}, args...)...)
+		stdin, err := cmd.StdinPipe() // on which it waits
+		if err == nil {
+			err = cmd.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _, _ = stdin.Close(), cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	gateway := run(old.Link, "gateway", "serve", "--unit", "home:shop:a")
+	run(old.Link, "converge")
+	run(shell, "gateway", "serve", "--unit", "home:shop:b")
+	pin(t, dir, program(t, "two"))
+	got, err := boot.Running(dir)
+	if diff := cmp.Diff(map[int]boot.Pinned{gateway: old}, got); diff != "" || err != nil {
+		t.Errorf("Running (-want +got), %v:\n%s", err, diff)
 	}
 }

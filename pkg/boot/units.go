@@ -87,8 +87,9 @@ const written = "# Written by obolctl boot install. Changes belong in a drop-in,
 // executable and the folders.
 //
 // A gateway is started again for ever, a second after its end, unless it said
-// that it must not run (78). How it ended is noted before that. What hardens it is what a user's manager enforces
-// without a user namespace; protected paths and the like would be ignored there.
+// that it must not run (78). How it ended is noted before that. What hardens it is
+// what a user's manager enforces without a user namespace; protected paths and the
+// like would be ignored there.
 func GatewayUnit(s Setup) Unit {
 	return Unit{gatewayTemplate, []byte(written + `[Unit]
 Description=obolctl gateway %i

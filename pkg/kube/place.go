@@ -58,9 +58,10 @@ func (c *Client) nodes(ctx context.Context) ([]node, error) {
 }
 
 // locate tells the address at which pods reach this host, and who may ask: no
-// address while there is no node, from which pods would. On k3d CoreDNS knows the host by name. On k3s it is the first address of this
-// node's pods, which the bridge has: own are the host's addresses, and tell
-// which of several nodes it is. The peers are told with an error too.
+// address while there is no node, from which pods would. On k3d CoreDNS knows the
+// host by name. On k3s it is the first address of this node's pods, which the
+// bridge has: own are the host's addresses, and tell which of several nodes it is.
+// The peers are told with an error too.
 func locate(nodeHosts string, all []node, own []netip.Addr) (resource.Place, error) {
 	peers := peersOf(all)
 	if len(peers) == 0 {
