@@ -22,8 +22,12 @@ func NoteEnd(folder, unit string, getenv func(string) string) {
 	noteExit(folder, record.Instance, *exit)
 }
 
-// exitOf reads how a unit's process ended; nil when it had none.
+// exitOf reads how a unit's process ended; nil when it had none. One that hung was
+// ended by the watchdog's signal, of which Go makes status 2.
 func exitOf(getenv func(string) string) *resource.Exit {
+	if getenv("SERVICE_RESULT") == "watchdog" {
+		return &resource.Exit{Signal: "SIGABRT"}
+	}
 	status := getenv("EXIT_STATUS")
 	switch getenv("EXIT_CODE") {
 	case "exited":

@@ -32,7 +32,8 @@ func TestNoteEnd(t *testing.T) {
 		was, want            *resource.Ending
 	}{
 		"killed":                       {"killed", "KILL", "signal", ours, nil, of(resource.Exit{Signal: "SIGKILL"})},
-		"by the watchdog":              {"dumped", "ABRT", "watchdog", ours, nil, of(resource.Exit{Signal: "SIGABRT"})},
+		"by the watchdog":              {"exited", "2", "watchdog", ours, nil, of(resource.Exit{Signal: "SIGABRT"})},
+		"by the watchdog at last":      {"killed", "KILL", "watchdog", ours, nil, of(resource.Exit{Signal: "SIGABRT"})},
 		"out of memory":                {"killed", "KILL", "oom-kill", ours, nil, of(resource.Exit{Signal: "SIGKILL", OOM: true})},
 		"exited":                       {"exited", "3", "exit-code", ours, nil, of(resource.Exit{Code: 3})},
 		"the one before was noted":     {"killed", "KILL", "signal", ours, &resource.Ending{Instance: "h"}, of(resource.Exit{Signal: "SIGKILL"})},
