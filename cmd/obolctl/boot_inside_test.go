@@ -251,6 +251,18 @@ func TestLeftovers(t *testing.T) {
 	if diff := cmp.Diff(text+"  and 2 more: obolctl boot status --json\n", leftText(append(got, got[4]))); diff != "" {
 		t.Errorf("text of more (-want +got):\n%s", diff)
 	}
+
+	blind := rep // what waits for an answer does not hide what waits for a person
+	blind.Cluster.Contacted = true
+	blind.Decisions = []plan.Change{{
+		Address: rep.Offers[0].Address, Action: plan.Block, Cause: plan.Unknown, Next: "obolctl status",
+		Steps: []plan.Step{{ID: resource.ID{Kind: resource.ServiceOffer}}},
+	}}
+	blind.LastConverge.Facts = rep.LastConverge.Facts[1:2]
+	unsaid := []leftover{{rep.LastConverge.Facts[1], "obolctl status 'http.kept' --site home", false}}
+	if diff := cmp.Diff(unsaid, leftovers(blind, "home"), cmp.AllowUnexported(leftover{})); diff != "" {
+		t.Errorf("leftovers where the API server does not answer (-want +got):\n%s", diff)
+	}
 }
 
 func TestCheckPath(t *testing.T) {

@@ -246,7 +246,7 @@ func leftovers(rep plan.Report, site string) []leftover {
 				l.next = view.AtSite(fmt.Sprintf("obolctl status '%s'", o.Address), site)
 			}
 		}
-		for _, d := range rep.Decisions {
+		for _, d := range view.Settleable(rep) { // as status tells them
 			if d.Next != "" && strings.HasPrefix(fact, d.Address.String()+": ") {
 				l.next, l.told = view.AtSite(d.Next, site), true
 			}

@@ -33,7 +33,7 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	p.table(rows)
 	p.troubles(r)
 	p.drifts(r.Offers, r.Decisions)
-	p.decisions(settleable(r), r.Cluster)
+	p.decisions(Settleable(r), r.Cluster)
 	if !s.Quiet {
 		p.tail(r)
 	}
@@ -42,9 +42,9 @@ func Status(w io.Writer, r plan.Report, s Style) error {
 	return p.to(w)
 }
 
-// settleable gives the decisions without those that merely wait for a cluster which
+// Settleable gives the decisions without those that merely wait for a cluster which
 // did not answer: that is said once.
-func settleable(r plan.Report) []plan.Change {
+func Settleable(r plan.Report) []plan.Change {
 	if !r.Cluster.Contacted || r.Cluster.Reachable {
 		return r.Decisions
 	}
