@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 var late = flag.Duration("late", 4*time.Second, "how late the API server is; 90s is the real thing")
@@ -34,24 +36,30 @@ func TestReboot(t *testing.T) {
 		s.sells(s.names...)
 		measured(t, how+": from the API server answering to ten offers for sale", time.Since(began), 0)
 		measured(t, how+": from the stack answering to ten offers for sale", time.Since(stack), 0)
+		s.isBought("g00")
+		s.isBought("g09")
 		s.done()
 	}
 }
 
 // TestWiped: a cluster that is rebuilt from nothing between boots sells what was
-// sold, and neither what was drained nor what was deleted.
+// sold, and neither what was drained, be it by another tool, nor what was deleted.
 func TestWiped(t *testing.T) {
 	t.Parallel()
-	s := openInstalled(t, 12)
-	s.login("obolctl drain inference.g10 --now; obolctl delete inference.g11 --auto-approve")
+	s := openInstalled(t, 13)
+	s.login("obolctl drain http.g10 --now; obolctl delete http.g12 --auto-approve")
+	drain := []byte(`{"spec":{"drainAt":"2026-01-02T03:04:05Z","drainGracePeriod":"0s"}}`)
+	_, err := s.cluster.client.Resource(serviceOffers).Namespace("default").Patch(t.Context(), "g11", types.MergePatchType, drain, metav1.PatchOptions{})
+	s.ok(err)
+	s.converge() // as the timer does: nothing else has seen that drain
 	s.sells(s.names[:10]...)
 	s.cluster.down()
 	s.reboot()
 	up := s.background(s.cluster.wipe)
-	s.restores("etcd empty", 11, 10)
+	s.restores("etcd empty", 12, 10)
 	<-up
 	s.sells(s.names[:10]...)
-	if _, back := s.cluster.offers()["g11"]; back {
+	if _, back := s.cluster.offers()["g12"]; back {
 		t.Error("what was deleted is back")
 	}
 	s.done()
@@ -69,19 +77,6 @@ func (s *shop) restores(how string, offers, ready int) {
 	measured(s.t, how+": from ServiceOffers being served to ten Ready", allReady.Sub(served), 2*time.Second)
 	measured(s.t, how+": from the API server answering to ten restored", restored.Sub(answers), 0)
 	measured(s.t, how+": from the API server answering to ten Ready", allReady.Sub(answers), 0)
-}
-
-// serves waits until the API server serves offers, be there any or none, and gives
-// the time.
-func (c *cluster) serves() time.Time {
-	c.t.Helper()
-	eventually(c.t, patience, func() string {
-		if c.offers() == nil {
-			return "the API server serves no offers"
-		}
-		return ""
-	})
-	return time.Now()
 }
 
 // background does something meanwhile.

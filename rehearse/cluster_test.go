@@ -118,11 +118,20 @@ func (c *cluster) kill() {
 	c.t.Fatal("no API server runs")
 }
 
-// answers waits until the API server answers, and gives the time.
-func (c *cluster) answers() time.Time {
+// answers waits until the API server answers, serves until it has offers, be there
+// any or none. They give the time.
+func (c *cluster) answers() time.Time { c.t.Helper(); return c.answersAt("/readyz") }
+func (c *cluster) serves() time.Time {
 	c.t.Helper()
-	eventually(c.t, time.Minute, func() string {
-		resp, err := c.api.Get("https://127.0.0.1:6443/readyz")
+	return c.answersAt("/apis/obol.org/v1alpha1/serviceoffers")
+}
+
+// answersAt asks without the patience of the other client, which waits a second
+// when it is told that it should.
+func (c *cluster) answersAt(path string) time.Time {
+	c.t.Helper()
+	eventually(c.t, patience, func() string {
+		resp, err := c.api.Get("https://127.0.0.1:6443" + path)
 		if err != nil {
 			return err.Error()
 		}

@@ -48,6 +48,11 @@ func TestBootCommands(t *testing.T) {
 
 	s.has(s.asSeller("obolctl boot rehearse"), 0, "All 3 gateways answered again", "3 offers, sold again")
 	s.sells(s.names...)
+	s.peek(`dir=.config/systemd/user/obolctl-gateway@home:llm:g01.service.d; mkdir $dir
+printf '[Service]\nExecStartPre=false\n' >$dir/broken.conf; systemctl --user daemon-reload`)
+	s.has(s.unseen("obolctl boot rehearse --wait 4s"), 1, "not answering after", "s: inference.g01")
+	s.peek("rm -r .config/systemd/user/obolctl-gateway@*.service.d; systemctl --user daemon-reload")
+	s.sells(s.names...)
 
 	s.cluster.down()
 	s.reboot()

@@ -53,7 +53,7 @@ func TestTakenOver(t *testing.T) {
 
 // TestAnotherAddress: the cluster comes back and knows the host by another
 // address, which the host has only a while later. What cannot be reached is not
-// listed; as soon as it can, it is.
+// listed, and whoever asks is told; as soon as it can, it is.
 func TestAnotherAddress(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2, "--every", "10s")
@@ -71,6 +71,10 @@ func TestAnotherAddress(t *testing.T) {
 	})
 	if out := s.peek("obolctl status inference.g00"); !strings.Contains(out, "✗ broken    UpstreamHealthy") {
 		t.Errorf("status does not say that the cluster cannot reach the gateway:\n%s", out)
+	}
+	s.converged(2)
+	for _, command := range []string{"boot status", "history"} {
+		s.has(s.unseen("obolctl "+command), 0, "inference.g00: does not sell", "inference.g01: does not sell")
 	}
 	time.Sleep(*late)
 	s.ok(s.network.addAddress("lo:77", bridge))

@@ -3,10 +3,13 @@
 package rehearse_test
 
 import (
+	"bufio"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,27 +18,31 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// TestCutDuringApply takes the power away at ten moments of an apply. After the
-// next one everything sells, as the file says.
+// TestCutDuringApply takes the power away at ten moments of an apply, from its
+// first step to its last but few. What sold before does so unattended; after the
+// next apply everything does, as the file says.
 func TestCutDuringApply(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
-	began := time.Now()
 	s.declare(3, "0.6")
-	s.login("obolctl apply --auto-approve")
-	took := time.Since(began)
-	t.Logf("an apply takes %v", took.Round(time.Millisecond))
+	const apply = "obolctl apply --auto-approve --no-wait --json"
+	events := strings.SplitAfter(s.must(s.asSeller(apply)), "\n")
+	changed := 0 // events of an offer that gets another price
+	for _, e := range events {
+		if strings.Contains(e, `"inference.g00"`) {
+			changed++
+		}
+	}
 	for i := range 10 {
+		sold := s.names
 		s.declare(4+i, "0."+fmt.Sprint(7+i))
 		s.root("sync")
-		apply := s.asSeller("obolctl apply --auto-approve")
-		s.ok(s.start(apply))
-		time.Sleep(took * time.Duration(i) / 10)
-		s.off()
-		apply.Wait() // it was killed
-		s.on()
+		all := len(events) + (1+i)*changed
+		t.Logf("the power is cut after %d of about %d events", 1+all*i/10, all)
+		s.cutAfter(apply, 1+all*i/10)
 		s.booted()
 		s.converge() // which leaves the new price to a person
+		s.stillSells(sold...)
 		s.login("obolctl apply --auto-approve")
 		s.converge()
 		s.sells(s.names...)
@@ -43,13 +50,44 @@ func TestCutDuringApply(t *testing.T) {
 	}
 }
 
-// TestHalfEditedFile: what was accepted keeps booting.
+// cutAfter begins a command, and takes the power away when it has written so many
+// lines, and before it has ended. It returns when the power is back.
+func (s *shop) cutAfter(script string, lines int) {
+	s.t.Helper()
+	cmd := s.asSeller(script)
+	out, err := cmd.StdoutPipe()
+	s.ok(err)
+	s.ok(s.start(cmd))
+	said := bufio.NewScanner(out)
+	for n := range lines {
+		if !said.Scan() {
+			s.t.Fatalf("%q ended after %d lines, and was to be cut after %d", script, n, lines)
+		}
+	}
+	s.off()
+	if cmd.Wait(); cmd.ProcessState.Exited() {
+		s.t.Errorf("%q had ended when the power was cut, after %d lines", script, lines)
+	}
+	s.on()
+}
+
+// TestHalfEditedFile: what was accepted keeps booting. Where that cannot be read,
+// converge fails, and is tried again until it can.
 func TestHalfEditedFile(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
 	s.write(offersFile, "inference \"g00\" {\n  price = {")
-	s.root("sync")
+	s.root("chmod 0 " + home + "/.local/state/obolctl/home/site.json; sync")
 	s.backWithCluster()
+	s.answer(s.names...)
+	eventually(t, patience, func() string {
+		restarts := s.peek("systemctl --user show -P NRestarts obolctl-converge@home")
+		if n, err := strconv.Atoi(restarts); err != nil || n < 2 {
+			return "converge was tried again this often: " + restarts
+		}
+		return ""
+	})
+	s.root("chmod 600 " + home + "/.local/state/obolctl/home/site.json")
 	s.sells(s.names...)
 	s.converged(0)
 }
@@ -74,13 +112,21 @@ func TestStateLost(t *testing.T) {
 	s.done()
 }
 
-// TestBinaryMoved: what boots is a copy, which nothing but obolctl touches.
+// TestBinaryMoved: what boots is a copy, which nothing but obolctl touches. It is
+// systemd that starts gateways: they sell also where converge is kept from running.
 func TestBinaryMoved(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
+	s.peek(`dir=.config/systemd/user/obolctl-converge@.service.d; mkdir -p $dir
+printf '[Unit]\nConditionPathExists=!%%h/away\n' >$dir/away.conf; touch away`)
 	s.root("rm /usr/local/bin/obolctl; sync")
 	s.backWithCluster()
 	s.sells(s.names...)
+	if r := s.peek("systemctl --user show -P ConditionResult -P ExecMainPID obolctl-converge@home | xargs"); r != "0 no" {
+		t.Errorf("converge was to be kept from running: %s", r)
+	}
+	s.peek("rm away")
+	s.converge()
 	s.converged(0)
 }
 
@@ -134,29 +180,38 @@ E`)
 }
 
 // TestRolledBack: what a cluster has forgotten with its last minute is brought
-// back, since it was lost and not deleted.
+// back, since it was lost and not deleted. What was drained or deleted in that
+// minute stays so.
 func TestRolledBack(t *testing.T) {
 	t.Parallel()
-	s := openInstalled(t, 1)
+	s := openInstalled(t, 3)
 	s.cluster.down()
 	folder, saved := s.cluster.folder(), s.cluster.folder()+".saved"
 	if out, err := exec.Command("cp", "-a", folder, saved).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s.cluster.up()
-	s.declare(11, "0.5")
-	s.login("obolctl apply --auto-approve")
-	s.sells(s.names...)
+	s.declare(13, "0.5")
+	s.login("obolctl apply --auto-approve; obolctl drain inference.g01 --now; obolctl delete inference.g02 --auto-approve")
+	left := slices.Concat(s.names[:1], s.names[3:])
+	s.sells(left...)
+	forgotten := s.cluster.offers()["g03"]
 	s.root("sync")
 	s.cluster.down()
 	s.ok(os.RemoveAll(folder))
 	s.ok(os.Rename(saved, folder))
 	s.cut()
 	up := s.background(s.cluster.up)
-	s.restores("etcd's last minute lost", 11, 11)
+	s.restores("etcd's last minute lost", 12, 11)
 	<-up
-	s.sells(s.names...)
+	s.sells(left...)
 	s.done()
+	if now := s.cluster.offers()["g03"]; now.GetUID() == forgotten.GetUID() {
+		t.Error("the cluster has forgotten nothing")
+	}
+	if _, back := s.cluster.offers()["g02"]; back {
+		t.Error("what was deleted is back")
+	}
 }
 
 // TestAPIComesAndGoes: an API server that goes while offers are brought back, and

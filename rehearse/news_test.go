@@ -43,8 +43,14 @@ touch news`)
 	told(1, "a decision")
 	again(2)
 	told(1, "the same decision")
+	const decision = "update inference.g00"
+	s.has(s.unseen("obolctl boot status"), 0, "with exit code 2", decision)
+	eventually(t, patience, func() string { // journald takes its time
+		return s.lacks(s.unseen("journalctl --user --quiet -u obolctl-converge@home"), 0, "withheld: "+decision)
+	})
 
 	s.cluster.down()
+	s.has(s.unseen("obolctl boot status"), 0, "The API server does not answer", "inference.g00: update is withheld")
 	for range 2 {
 		r := s.run(s.unseen("obolctl converge --wait-api 1s --notify tell-me.service"))
 		if r.code != 75 {

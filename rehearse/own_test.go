@@ -13,9 +13,12 @@ import (
 )
 
 // ownOffer has nothing in the cluster: its gateway charges for it, and has a
-// facilitator beside the machine.
+// facilitator beside the machine. The upstream wants a key of it, which only the
+// units' environment file has.
 const (
 	ownURL      = "http://127.0.0.1:8500"
+	ownPath     = "/own" // of the upstream
+	ownKey      = "Bearer of $%\\ keys"
 	facilitator = "127.0.0.1:9001"
 	ownOffer    = `http "own" {
   standalone = true
@@ -25,7 +28,8 @@ const (
     facilitators = ["http://` + facilitator + `"]
   }
   upstream {
-    url = "http://` + upstream + `"
+    url     = "http://` + upstream + ownPath + `"
+    headers = { Authorization = secret_env("UPSTREAM_KEY") }
   }
   gateway {
     listen     = 8500
@@ -43,6 +47,9 @@ func (s *shop) sellOwn() {
 	server := &http.Server{Handler: &paytest.Facilitator{}}
 	s.t.Cleanup(func() { server.Close() })
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
+	s.peek("mkdir -p .config/obolctl")
+	s.write(home+"/.config/obolctl/environment", "UPSTREAM_KEY='"+ownKey+"'\n")
+	s.peek("chmod 600 .config/obolctl/environment")
 	s.write(offersFile, s.peek("cat "+offersFile)+"\n"+ownOffer)
 	s.login("obolctl apply --auto-approve")
 	s.ownAnswers("", http.StatusPaymentRequired, "")

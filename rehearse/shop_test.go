@@ -15,7 +15,8 @@ import (
 )
 
 // A shop is a machine on which the seller sells offers that are called g00, g01
-// and so on, each with a gateway, in the cluster beside it.
+// and so on, each with a gateway, in the cluster beside it: five of inference, and
+// all others of http.
 type shop struct {
 	*machine
 	cluster *cluster
@@ -43,7 +44,11 @@ func openShop(t testing.TB, offers int) *shop {
 	m := boot(t)
 	l, err := m.network.listen(upstream)
 	m.ok(err)
-	server := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, ownPath) && r.Header.Get("Authorization") != ownKey {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})}
 	t.Cleanup(func() { server.Close() })
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
 	s := &shop{machine: m, cluster: m.startCluster(), port: 8400}
@@ -72,8 +77,11 @@ defaults {
 	for i := range offers {
 		name := fmt.Sprintf("g%02d", i)
 		s.names = append(s.names, name)
-		fmt.Fprintf(&file, "inference %q {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n",
-			name, upstream, price, s.port+i)
+		text := "inference %q {\n  model    = \"qwen\"\n  upstream = \"http://%s\"\n  price    = { per_mtok = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n"
+		if i >= 5 {
+			text = "http %q {\n  upstream {\n    url = \"http://%s\"\n  }\n  price = { per_request = %q }\n\n  gateway {\n    listen = %d\n  }\n}\n"
+		}
+		fmt.Fprintf(&file, text, name, upstream, price, s.port+i)
 	}
 	s.write(offersFile, file.String())
 }
@@ -118,13 +126,38 @@ func (s *shop) listed() []string {
 	return out
 }
 
-// sells waits until these offers sell, as buyers see it, and no others do.
+// sells waits until these offers sell, as buyers see it, and no others do. Of what
+// is no offer no gateway runs either; one that is drained is still there, behind
+// an edge that does not ask it.
 func (s *shop) sells(names ...string) {
 	s.t.Helper()
 	want := [3][]string{names, names, names}
 	eventually(s.t, patience, func() string {
-		return cmp.Diff(want, [3][]string{s.answering(names), s.quoted(), s.listed()})
+		offers := s.cluster.offers()
+		asked := slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
+			_, is := offers[name]
+			return is && !slices.Contains(names, name)
+		})
+		return cmp.Diff(want, [3][]string{s.answering(asked), s.quoted(), s.listed()})
 	})
+}
+
+// stillSells waits until these offers sell, whatever others do.
+func (s *shop) stillSells(names ...string) {
+	s.t.Helper()
+	these := func(all []string) []string {
+		return slices.DeleteFunc(all, func(name string) bool { return !slices.Contains(names, name) })
+	}
+	want := [3][]string{names, names, names}
+	eventually(s.t, patience, func() string {
+		return cmp.Diff(want, [3][]string{s.answering(names), these(s.quoted()), these(s.listed())})
+	})
+}
+
+// isBought has somebody pay for an offer of the cluster, on the sandbox's chain.
+func (s *shop) isBought(name string) {
+	s.t.Helper()
+	s.cluster.sandbox("buy", edge+"/services/"+name+"/v1/models")
 }
 
 // answer waits until these offers' gateways answer that they can sell, and gives

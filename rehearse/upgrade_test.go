@@ -4,6 +4,7 @@ package rehearse_test
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,9 +13,13 @@ import (
 )
 
 // TestBinaryUpgraded: another executable changes nothing until somebody says so.
+// What was paid before the upgrade is known after it.
 func TestBinaryUpgraded(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
+	s.sellOwn()
+	payment := s.payment()
+	s.ownAnswers(payment, http.StatusOK, "")
 	s.newer()
 	s.backWithCluster()
 	s.sells(s.names...)
@@ -24,10 +29,15 @@ func TestBinaryUpgraded(t *testing.T) {
 	}
 	old := s.versions()
 	s.login("obolctl apply --auto-approve --approve config")
+	s.isBought("g00")
+	s.ownAnswers(payment, http.StatusPaymentRequired, "used")
 	s.backWithCluster()
 	s.sells(s.names...)
 	s.done()
-	if got := s.versions(); old == got || got != "99.0.0 99.0.0" {
+	s.isBought("g00")
+	s.ownAnswers(payment, http.StatusPaymentRequired, "used")
+	s.ownAnswers(s.payment(), http.StatusOK, "")
+	if got := s.versions(); old == got || got != "99.0.0 99.0.0 99.0.0" {
 		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
 	}
 }

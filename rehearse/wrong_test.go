@@ -81,18 +81,20 @@ func (s *shop) shiftInstants(by time.Duration) {
 	}
 }
 
-// TestWrongCertificate: while the API server's certificate is one of tomorrow,
-// gateways answer and everybody is told what is wrong; once it is valid, all is
-// as it was.
+// TestWrongCertificate: while the API server's certificate is one of tomorrow, or
+// ran out yesterday, gateways answer and everybody is told what is wrong; once it
+// is valid, all is as it was.
 func TestWrongCertificate(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
 	f := s.startFront()
 	s.backWithCluster()
 	s.answer(s.names...)
-	if r := s.run(s.unseen("obolctl status")); !strings.Contains(r.stdout+r.stderr, "not yet valid") {
-		t.Errorf("status does not say what is wrong: %s", r)
-	}
+	s.has(s.unseen("obolctl status"), 0, "not yet valid", " is before ")
+	f.serve(time.Now().AddDate(-1, 0, -1))
+	eventually(t, patience, func() string {
+		return s.lacks(s.unseen("obolctl status"), 0, "has expired", " is after ")
+	})
 	f.serve(time.Now())
 	s.sells(s.names...)
 	s.done()
@@ -141,7 +143,8 @@ func (s *shop) startFront() *front {
 	return f
 }
 
-// serve has the front serve a certificate that is valid from an instant on.
+// serve has the front serve a certificate that is valid for a year from an instant
+// on.
 func (f *front) serve(from time.Time) {
 	f.t.Helper()
 	der := f.sign(&x509.Certificate{SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: from, NotAfter: from.AddDate(1, 0, 0)})
