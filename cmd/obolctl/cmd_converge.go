@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -73,9 +74,11 @@ type keeper struct {
 
 	wait     time.Duration // until what was restored sells; 0: not at all
 	restored bool          // something was, gateways before the first round and by a boot too, and was not seen to sell since
-	lacks    string        // what the last round found to come by itself, for people; "": nothing
+	owed     bool          // an earlier run restored something, and did not see it sell
+	why      string        // another round followed the last one, for people; "": it found nothing that comes by itself
 	left     []string      // what the last round withheld, or found blocked
-	unsold   []string      // what did not sell in time after the last round
+	unsold   []string      // what did not sell in time when that was last waited for
+	did      []string      // steps that succeeded
 }
 
 // restoredWait is how long converge waits after a round until what it restored
@@ -83,7 +86,12 @@ type keeper struct {
 const restoredWait = 10 * time.Second
 
 func (k *keeper) once(ctx context.Context) error {
-	k.wait = restoredWait
+	last, err := k.w.site.LastConverge()
+	if err != nil {
+		k.w.say("%v", err) // no reason to restore nothing
+	}
+	k.wait, k.unsold = restoredWait, unsoldIn(last.Facts)
+	k.owed = len(k.unsold) > 0
 	res, err := converge.Once(ctx, k, k.waitAPI)
 	code, err := k.ended(ctx, res, err)
 	if err != nil {
@@ -98,26 +106,33 @@ func (k *keeper) once(ctx context.Context) error {
 // ended gives the exit code of a round, and remembers it, with what a person
 // should know. The error is what the round itself did not say.
 func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int, error) {
-	code, facts, noAPI := exitCode(res, err), factsOf(res, k.unsold, err), errors.Is(err, converge.ErrNoAPI)
-	nothing := err == nil && k.w.accepted() == nil
-	if nothing {
+	code, facts, whole := exitCode(res, err), factsOf(res, err), !res.Partial
+	if err == nil && whole && k.w.accepted() == nil {
 		facts = append(facts, fact{text: "nothing is accepted here", failed: true})
+		if code == exitOK {
+			code = exitWaiting
+		}
 	}
-	if code == exitOK && (nothing || len(k.unsold) > 0) {
-		code = exitWaiting
-	}
-	if noAPI {
-		err = exitError{exitNoAPI, err.Error()}
+	if errors.Is(err, converge.ErrNoAPI) {
+		err, whole = exitError{exitNoAPI, err.Error()}, false
 	}
 	var locked *state.LockedError
 	if errors.As(err, &locked) || ctx.Err() != nil { // another run tells, or the next one
 		return code, err
 	}
+	last, lastErr := k.w.site.LastConverge()
+	known, news := newsOf(last.Facts, facts, whole)
+	if res.Partial && len(news) == 0 {
+		return code, err
+	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), k.w.lockTimeout)
 	defer stop()
-	known, news := k.tell(ctx, facts, noAPI)
-	return code, errors.Join(err, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
-		now := time.Now().UTC()
+	now := time.Now().UTC()
+	run := plan.Run{At: now.Truncate(time.Second), Exit: code, Facts: known, Untold: k.tell(ctx, untold(last.Untold, known, news))}
+	if res.Partial && !last.At.IsZero() {
+		run.At, run.Exit = last.At, last.Exit
+	}
+	return code, errors.Join(err, lastErr, k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		var events []state.Event
 		if at := k.answered.Swap(nil); at != nil {
 			events = append(events, state.Event{At: *at, Kind: state.EventAnswered, Text: "the API server, which was waited for"})
@@ -127,7 +142,7 @@ func (k *keeper) ended(ctx context.Context, res converge.Result, err error) (int
 				events = append(events, state.Event{At: now, Kind: state.EventFailed, By: "converge", Text: f.text})
 			}
 		}
-		return errors.Join(tx.Note(events...), tx.Record(state.Facts{Converge: plan.Run{At: now.Truncate(time.Second), Exit: code, Facts: known}}))
+		return errors.Join(tx.Note(events...), tx.Record(state.Facts{Converge: run}))
 	}))
 }
 
@@ -136,10 +151,9 @@ func exitCode(res converge.Result, err error) int {
 	switch {
 	case errors.Is(err, converge.ErrNoAPI):
 		return exitNoAPI
-	case err != nil, !res.Plan.Complete, res.Plan.Blocked(),
-		slices.ContainsFunc(res.Outcomes, func(o plan.Outcome) bool { return o.Err != nil }):
+	case err != nil, !res.Plan.Complete, res.Plan.Blocked(), failedAny(res.Outcomes):
 		return exitFailed
-	case res.Plan.Waiting() > 0:
+	case res.Plan.Waiting() > 0, len(res.Unsold) > 0:
 		return exitWaiting
 	}
 	return exitOK
@@ -255,11 +269,11 @@ func (k *keeper) Round(ctx context.Context, ids []resource.ID) (converge.Result,
 
 // round looks, plans for nobody being there, and carries it out: for some
 // gateways or all, and on the host alone or in the cluster too.
-func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (converge.Result, error) {
-	var res converge.Result
+func (k *keeper) round(ctx context.Context, ids []resource.ID, hostOnly bool) (res converge.Result, err error) {
 	var e *execution // nil where nothing was begun
 	k.w.kube = nil   // a rebuilt cluster may have another address and other keys, under the same path and context
-	err := k.w.locked(ctx, "converge", func(tx *state.Tx) error {
+	defer func() { res.Partial, res.Unsold = ids != nil, k.unsold }()
+	err = k.w.locked(ctx, "converge", func(tx *state.Tx) error {
 		in, pl, err := k.plan(ctx, tx, ids, hostOnly)
 		if err != nil || hostOnly && len(pl.Changes) == 0 {
 			return err
@@ -319,29 +333,59 @@ func (k *keeper) saysNothing(pl plan.Plan) bool {
 
 // follow waits for what a round leaves, without the lock, since somebody may have
 // to stop a sale; and reports whether another round should follow. It should while
-// something moves, and while something is missing that comes by itself; but what
-// failed is for who starts converge again.
+// something moves, while something is missing that comes by itself, and while what
+// this run restored does not sell; but what failed is for who starts converge again.
 func (k *keeper) follow(ctx context.Context, e *execution) (again bool) {
-	if slices.ContainsFunc(e.outcomes, func(o plan.Outcome) bool { return o.Err != nil }) {
+	if failedAny(e.outcomes) {
 		e.watchOver(ctx, 0)
-		k.unsold = nil
 		return false
 	}
-	lacked, wait := k.lacks, k.wait
-	if k.lacks = k.lacking(e); k.lacks != "" || !k.restored {
+	why, wait := k.lacking(e), k.wait
+	if why != "" || !k.restored && !k.owed {
 		wait = 0
 	}
-	if k.wait > 0 && k.lacks != "" && k.lacks != lacked {
-		k.w.say("looking again, for up to %s: %s", short(k.waitAPI), k.lacks)
+	moved := k.awaitSales(ctx, e, wait)
+	if why == "" && k.restored && len(k.unsold) > 0 {
+		why = strings.Join(k.unsold, ", ") + " should sell, and does not yet"
 	}
+	if k.wait > 0 && why != "" && why != k.why {
+		k.w.say("looking again, for up to %s: %s", short(k.waitAPI), why)
+	}
+	k.why = why
+	return k.progress(e.outcomes) || moved || why != ""
+}
+
+// awaitSales waits until what should sell does, for at most so long, and reports
+// whether other offers do not than when that was last waited for.
+func (k *keeper) awaitSales(ctx context.Context, e *execution, wait time.Duration) (moved bool) {
 	e.watchOver(ctx, wait)
-	moved, settled := !slices.Equal(e.unsold, k.unsold), wait > 0 && len(e.unsold) == 0
-	if _, unheard := e.printer.(silent); unheard && (moved || settled) {
+	if wait == 0 {
+		return false
+	}
+	moved = !slices.Equal(e.unsold, k.unsold)
+	if _, unheard := e.printer.(silent); unheard && (moved || len(e.unsold) == 0) {
 		e.printer = k.w.printer()
 		e.start()
 	}
-	k.restored, k.unsold = k.restored && !settled, e.unsold
-	return k.lacks != "" || moved || len(e.outcomes) > 0
+	k.unsold, k.owed, k.restored = e.unsold, false, k.restored && len(e.unsold) > 0
+	return moved
+}
+
+// failedAny reports whether a step failed.
+func failedAny(outcomes []plan.Outcome) bool {
+	return slices.ContainsFunc(outcomes, func(o plan.Outcome) bool { return o.Err != nil })
+}
+
+// progress reports whether a step succeeded that had not before in this run. One
+// that somebody undoes again and again is none.
+func (k *keeper) progress(outcomes []plan.Outcome) bool {
+	was := len(k.did)
+	for _, o := range outcomes {
+		if step := fmt.Sprintf("%s %s", o.Action, o.ID); !slices.Contains(k.did, step) {
+			k.did = append(k.did, step)
+		}
+	}
+	return len(k.did) > was
 }
 
 // lacking says what keeps offers from selling after a round, and comes by itself

@@ -27,9 +27,11 @@ type fact struct {
 // A refusal is an error for a reason that stays as it is until a person acts.
 type refusal struct{ error }
 
-// factsOf lists the facts of a run; unsold are the addresses of what was restored
-// and does not sell.
-func factsOf(res converge.Result, unsold []string, err error) []fact {
+// doesNotSell stands behind the address of what was restored.
+const doesNotSell = ": does not sell"
+
+// factsOf lists the facts of a round.
+func factsOf(res converge.Result, err error) []fact {
 	var facts []fact
 	failed := func(format string, args ...any) {
 		facts = append(facts, fact{fmt.Sprintf(format, args...), true})
@@ -60,8 +62,8 @@ func factsOf(res converge.Result, unsold []string, err error) []fact {
 			failed("%s: %s %s failed", addresses[o.ID], o.Action, o.ID)
 		}
 	}
-	for _, address := range unsold {
-		failed("%s: does not sell", address)
+	for _, address := range res.Unsold {
+		failed("%s%s", address, doesNotSell)
 	}
 	slices.SortFunc(facts, func(a, b fact) int { return strings.Compare(a.text, b.text) })
 	return slices.Compact(facts)
@@ -76,33 +78,53 @@ func texts(facts []fact) []string {
 	return out
 }
 
-// tell starts the unit of --notify when one of the facts is news. It gives the
-// facts to be remembered, and what of them is new; what could not be told is news
-// again next time. When no API server answered, what was known before still is.
-func (k *keeper) tell(ctx context.Context, facts []fact, noAPI bool) (known []string, news []fact) {
-	last, err := k.w.site.LastConverge()
-	if err != nil {
-		k.w.say("cannot tell what is new: %v", err)
+// unsoldIn gives the addresses of what facts say does not sell.
+func unsoldIn(facts []string) []string {
+	var out []string
+	for _, f := range facts {
+		if address, is := strings.CutSuffix(f, doesNotSell); is {
+			out = append(out, address)
+		}
 	}
+	return out
+}
+
+// newsOf gives what is known after a round, and what of it is new. After a round
+// that did not look at everything, what was known before still is.
+func newsOf(last []string, facts []fact, whole bool) (known []string, news []fact) {
 	known = texts(facts)
 	for _, f := range facts {
-		if !slices.Contains(last.Facts, f.text) {
+		if !slices.Contains(last, f.text) {
 			news = append(news, f)
 		}
 	}
-	if noAPI {
-		known = append(known, last.Facts...)
+	if !whole {
+		known = append(known, last...)
 		slices.Sort(known)
 		known = slices.Compact(known)
 	}
-	if k.notify == "" || len(news) == 0 {
-		return known, news
+	return known, news
+}
+
+// untold gives what is known and was not told yet: what is new, and what could not
+// be told before.
+func untold(before, known []string, news []fact) []string {
+	return slices.DeleteFunc(slices.Clone(known), func(text string) bool {
+		return !slices.Contains(before, text) && !slices.Contains(texts(news), text)
+	})
+}
+
+// tell starts the unit of --notify when there is something to tell, and gives what
+// could not be told.
+func (k *keeper) tell(ctx context.Context, facts []string) (left []string) {
+	if k.notify == "" || len(facts) == 0 {
+		return nil
 	}
 	if err := k.startUnit(ctx); err != nil {
 		k.w.say("%v", err)
-		return slices.DeleteFunc(known, func(text string) bool { return slices.Contains(texts(news), text) }), nil
+		return facts
 	}
-	return known, news
+	return nil
 }
 
 // startUnit starts the unit that news is for, and does not wait for its end.

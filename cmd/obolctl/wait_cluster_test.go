@@ -221,7 +221,7 @@ func TestTouch(t *testing.T) {
 
 	killGateways(t, s.dir)
 	mark := c.Mark(t)
-	s.must(2, "converge") // it does not sell before somebody looks
+	s.must(2, "converge", "--wait-api", "1s") // it does not sell before somebody looks
 	first := s.touched()
 	if first == "" {
 		t.Fatal("the gateway is another, and the offer was not touched")

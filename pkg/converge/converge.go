@@ -49,6 +49,13 @@ type Result struct {
 	// Again says that another round may do more soon, with nobody's help:
 	// something moved, or what comes by itself is still missing.
 	Again bool
+
+	// Unsold are the addresses of what was restored, and did not sell when that
+	// was last waited for.
+	Unsold []string
+
+	// Partial says that it looked at some gateways alone.
+	Partial bool
 }
 
 // Once converges one time. The gateways are started at once, and the cluster's

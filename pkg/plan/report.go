@@ -27,6 +27,8 @@ type Run struct {
 	// Facts are what failed or waits for a person, a line each. One that the run
 	// before did not have is news.
 	Facts []string
+
+	Untold []string // of the facts, those that nobody could be told of
 }
 
 // An OfferStatus is how one offer stands. Tombstones are offers that are not

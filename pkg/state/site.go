@@ -174,9 +174,10 @@ type Cluster struct {
 
 // A converged is a plan.Run as it is written down.
 type converged struct {
-	At    time.Time `json:"time"`
-	Exit  int       `json:"exit"`
-	Facts []string  `json:"facts,omitempty"`
+	At     time.Time `json:"time"`
+	Exit   int       `json:"exit"`
+	Facts  []string  `json:"facts,omitempty"`
+	Untold []string  `json:"untold,omitempty"`
 }
 
 // A record is the content of site.json.
