@@ -493,7 +493,7 @@ func killedThenConverged(t *testing.T, point func(*changing) string, want reache
 	}
 	left := c.look(want)
 	agreed := c.reached().Accepted == want.Accepted
-	r := c.run("converge", "--json", "--wait-api", "10s")
+	r := c.run("converge", "--json", "--wait-api", "3s")
 	if agreed {
 		c.convergedButMoney(r, left, want)
 	} else if r.code != 0 && r.code != 2 {
