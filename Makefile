@@ -66,7 +66,7 @@ unit:
 
 race: sandbox
 	$(call stage,all tests of this module; with the race detector and a real API server)
-	OBOL_SANDBOX=$(CURDIR)/bin/obol-sandbox go test -race -shuffle=on -tags cluster -timeout 20m ./...
+	OBOL_SANDBOX=$(CURDIR)/bin/obol-sandbox go test -race -shuffle=on -tags cluster -timeout 35m ./...
 
 sandbox-test: sandbox
 	$(call stage,tests of the sandbox)
