@@ -21,7 +21,10 @@ func BenchmarkClaim(b *testing.B) {
 		b.Run(fmt.Sprintf("grouped/%d", at), func(b *testing.B) {
 			l := open(b, b.TempDir(), day)
 			var n atomic.Uint64
-			atOnce(b, at, func() error { return l.Claim(b.Context(), entry(n.Add(1), day)) })
+			atOnce(b, at, func() error {
+				i := n.Add(1)
+				return l.Claim(b.Context(), entry(i, day.Add(time.Duration(i))))
+			})
 		})
 	}
 	for _, at := range []int{1, 16, 64} {
@@ -43,6 +46,18 @@ func BenchmarkClaim(b *testing.B) {
 			})
 		})
 	}
+}
+
+// BenchmarkSale is what the ledger does for one paid request.
+func BenchmarkSale(b *testing.B) {
+	l := open(b, b.TempDir(), day)
+	var n atomic.Uint64
+	b.ReportAllocs()
+	atOnce(b, 16, func() error {
+		i := n.Add(1)
+		e := entry(i, day.Add(time.Duration(i)))
+		return errors.Join(l.Claim(b.Context(), e), l.Settle(e.Claim, fmt.Sprintf("0x%064x", i)))
+	})
 }
 
 // atOnce calls f from so many goroutines, b.N times in all.

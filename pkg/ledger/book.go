@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -37,10 +36,14 @@ func (b book) write(change record) error {
 
 // forget takes out what nobody can present any more, but for what is in keep,
 // and gives the latest ValidBefore of that; zero when there was nothing.
-func (b book) forget(now time.Time, keep map[x402.Claim]bool) time.Time {
+func (b book) forget(now time.Time, keep []x402.Claim) time.Time {
+	kept := map[x402.Claim]bool{}
+	for _, c := range keep {
+		kept[c] = true
+	}
 	var latest time.Time
 	for c, r := range b {
-		if r.State.open() || keep[c] || r.ValidBefore.Add(Keep).After(now) {
+		if r.State.open() || kept[c] || r.ValidBefore.Add(Keep).After(now) {
 			continue
 		}
 		if r.ValidBefore.After(latest) {
@@ -53,19 +56,19 @@ func (b book) forget(now time.Time, keep map[x402.Claim]bool) time.Time {
 
 // cutOff makes unknown what was being served when its process died, and gives
 // that.
-func (b book) cutOff(now time.Time) map[x402.Claim]bool {
-	cut := map[x402.Claim]bool{}
+func (b book) cutOff(now time.Time) []x402.Claim {
+	var cut []x402.Claim
 	for c, r := range b {
 		if r.State == Claimed {
 			b[c] = r.after(record{State: Unknown, Reason: "the gateway was killed while it was being served", Ended: plain(now)})
-			cut[c] = true
+			cut = append(cut, c)
 		}
 	}
 	return cut
 }
 
 // all lists the records, in no order.
-func (b book) all() []record { return slices.Collect(maps.Values(b)) }
+func (b book) all() []record { return slices.AppendSeq(make([]record, 0, len(b)), maps.Values(b)) }
 
 // inOrder sorts records: open ones by time of claim, then the others by that of
 // their end.
@@ -80,7 +83,7 @@ func inOrder(records []record) {
 		if n := x.time().Compare(y.time()); n != 0 {
 			return n
 		}
-		return strings.Compare(x.Payment.String(), y.Payment.String())
+		return x.Payment.compare(y.Payment)
 	})
 }
 

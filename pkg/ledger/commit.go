@@ -14,23 +14,25 @@ import (
 const (
 	segmentSize = 256 << 10 // bytes that a segment gets before a new one is begun, at least
 	crowdSize   = 1024      // payments among which none is looked for that could be forgotten
+	recordSize  = 768       // bytes that are enough for most records
+	batchSize   = 4 << 10   // and for most batches
 )
 
 var errClosed = errors.New("the ledger is closed")
 
 // A batch is what goes to the disk in one write.
 type batch struct {
-	records [][]byte
-	claims  []x402.Claim        // that are granted by it
-	touched map[x402.Claim]bool // all that it speaks of
-	done    chan struct{}       // closed when err is set
+	group   []byte        // its line, without the end
+	touched []x402.Claim  // what each speaks of
+	claims  []x402.Claim  // of these, those that are granted by it
+	done    chan struct{} // closed when err is set
 	err     error
 }
 
 // tell enters a change into the book and returns when it is on disk. Whoever
 // comes first while another batch is being written leads the next one.
 func (l *Ledger) tell(change record) error {
-	text, err := encode(change)
+	text, err := change.appendTo(make([]byte, 0, recordSize))
 	if err != nil {
 		return err
 	}
@@ -41,7 +43,7 @@ func (l *Ledger) tell(change record) error {
 	}
 	b, leads := l.next, l.next == nil
 	if leads {
-		b = &batch{done: make(chan struct{}), touched: map[x402.Claim]bool{}}
+		b = &batch{group: append(make([]byte, 0, batchSize), groupStart...), done: make(chan struct{})}
 		l.next = b
 	}
 	b.add(change, text)
@@ -72,9 +74,12 @@ func (l *Ledger) enter(change record) error {
 }
 
 func (b *batch) add(change record, text []byte) {
+	if len(b.touched) > 0 {
+		b.group = append(b.group, ',')
+	}
+	b.group = append(b.group, text...)
 	c := x402.Claim(change.Payment)
-	b.records = append(b.records, text)
-	b.touched[c] = true
+	b.touched = append(b.touched, c)
 	if change.State == Claimed {
 		b.claims = append(b.claims, c)
 	}
@@ -142,7 +147,7 @@ func (l *Ledger) take(b *batch) ([]byte, *start) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.next = nil
-	line := lineOf(b.records)
+	line := endGroup(b.group, 0)
 	renew := l.broken != nil || l.size+len(line) > l.full
 	// All that is known is on disk but this batch, and while something is broken
 	// nobody knows what is.
@@ -160,7 +165,7 @@ func (l *Ledger) start() *start {
 }
 
 // forget takes out of the book what nobody can present any more.
-func (l *Ledger) forget(keep map[x402.Claim]bool) {
+func (l *Ledger) forget(keep []x402.Claim) {
 	if latest := l.book.forget(l.now, keep); latest.After(l.forgot) {
 		l.forgot = latest
 	}

@@ -81,7 +81,7 @@ func Again(data []byte) (first, second map[string]string, sales []Sale, err erro
 func (b book) texts() map[string]string {
 	out := map[string]string{}
 	for _, r := range b {
-		text, err := encode(r)
+		text, err := r.Text()
 		if err != nil {
 			text = []byte(err.Error())
 		}
@@ -89,3 +89,9 @@ func (b book) texts() map[string]string {
 	}
 	return out
 }
+
+// A Record is what is known of one payment.
+type Record = record
+
+// Text gives the record as it is written.
+func (r *record) Text() ([]byte, error) { return r.appendTo(nil) }

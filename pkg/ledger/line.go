@@ -2,8 +2,9 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -120,6 +121,12 @@ func (p *payment) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// compare orders payments where nothing else does.
+func (p payment) compare(q payment) int {
+	return cmp.Or(cmp.Compare(p.Chain, q.Chain), bytes.Compare(p.Contract[:], q.Contract[:]),
+		bytes.Compare(p.Payer[:], q.Payer[:]), bytes.Compare(p.Nonce[:], q.Nonce[:]))
+}
+
 // A header is the first line of a segment.
 type header struct {
 	Schema  int       `json:"ledger"`
@@ -133,6 +140,8 @@ type group struct {
 	Records []record `json:"records"`
 }
 
+const groupStart = `{"records":[`
+
 // The end of a line, with the checksum of what is before it: CRC-32C, in hex.
 const (
 	sumStart = `,"crc":"`
@@ -140,31 +149,27 @@ const (
 	sumSize  = len(sumStart) + 8 + len(sumEnd)
 )
 
-func checksum(text []byte) uint32 { return crc32.Checksum(text, crc32.MakeTable(crc32.Castagnoli)) }
+// endOf gives the end of a line that begins so.
+func endOf(begin []byte) []byte {
+	sum := crc32.Checksum(begin, crc32.MakeTable(crc32.Castagnoli))
+	end := hex.AppendEncode([]byte(sumStart), binary.BigEndian.AppendUint32(nil, sum))
+	return append(end, sumEnd...)
+}
 
 // seal makes a line of a JSON object.
 func seal(object []byte) []byte {
-	open := bytes.TrimSuffix(object, []byte("}"))
-	return fmt.Appendf(open, "%s%08x%s", sumStart, checksum(open), sumEnd)
+	begin := bytes.TrimSuffix(object, []byte("}"))
+	return append(begin, endOf(begin)...)
 }
 
 // sealed reports whether a line is as seal made it.
 func sealed(line []byte) bool {
 	cut := len(line) - sumSize
-	return cut > 0 && string(line[cut:]) == fmt.Sprintf("%s%08x%s", sumStart, checksum(line[:cut]), sumEnd)
+	return cut > 0 && bytes.Equal(line[cut:], endOf(line[:cut]))
 }
 
-// lineOf makes a line of records that are encoded already.
-func lineOf(records [][]byte) []byte {
-	object := append([]byte(`{"records":[`), bytes.Join(records, []byte(","))...)
-	return seal(append(object, "]}"...))
-}
-
-// encode gives the JSON of what goes into a line.
-func encode(v any) ([]byte, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("cannot write down the payment: %v", err)
-	}
-	return text, nil
+// endGroup ends the line of a group that begins at from.
+func endGroup(text []byte, from int) []byte {
+	text = append(text, ']')
+	return append(text, endOf(text[from:])...)
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/x402"
@@ -114,7 +113,7 @@ func (r *reading) since(t time.Time) []Sale {
 		if n := a.At.Compare(b.At); n != 0 {
 			return n
 		}
-		return strings.Compare(payment(a.Claim).String(), payment(b.Claim).String())
+		return payment(a.Claim).compare(payment(b.Claim))
 	})
 	return out
 }

@@ -197,17 +197,18 @@ func (s *segment) claim(r record) {
 // encode gives the bytes of a new segment.
 func (s start) encode() ([]byte, error) {
 	s.Schema, s.Carried = schema, len(s.live)
-	text, err := encode(s.header)
+	text, err := json.Marshal(s.header)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("cannot begin a segment: %v", err)
 	}
-	out := seal(text)
+	out := append(make([]byte, 0, (1+len(s.live))*recordSize/2), seal(text)...)
 	inOrder(s.live)
 	for _, r := range s.live {
-		if text, err = encode(r); err != nil {
+		from := len(out)
+		if out, err = r.appendTo(append(out, groupStart...)); err != nil {
 			return nil, err
 		}
-		out = append(out, lineOf([][]byte{text})...)
+		out = endGroup(out, from)
 	}
 	return out, nil
 }
