@@ -15,8 +15,9 @@ import (
 // Bounds of what is read of others. The protocol needs a depth of 5 and 16
 // members; extensions, which are passed on unread, hold JSON schemas.
 const (
-	maxDepth   = 64
-	maxMembers = 64
+	maxDepth     = 64
+	maxMembers   = 64
+	usualMembers = 8
 )
 
 // maxEncoded is the largest header that is decoded, in bytes.
@@ -30,7 +31,7 @@ func decodeBase64(s string) ([]byte, error) {
 		return nil, errors.New("is empty")
 	case len(s) > maxEncoded:
 		return nil, fmt.Errorf("is longer than %d bytes", maxEncoded)
-	case strings.ContainsAny(s, "\r\n"): // which the decoder would skip
+	case strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0: // which the decoder would skip
 		return nil, errors.New("is not base64 with padding")
 	}
 	data, err := base64.StdEncoding.Strict().DecodeString(s)
@@ -62,7 +63,7 @@ func parseObject(text []byte) (object, error) {
 	if text[i] != '{' {
 		return nil, errors.New("is not a JSON object")
 	}
-	o := object{} // never nil: nil is none
+	o := make(object, 0, usualMembers) // never nil: nil is none
 	for i = space(text, i+1); text[i] != '}'; {
 		name, err := unquote(text[i:skipString(text, i)])
 		if err != nil {
@@ -269,6 +270,7 @@ func (o object) flag(name string) (bool, error) {
 // ASCII, of at most so many bytes.
 func clean(s string, most int) string {
 	var b strings.Builder
+	b.Grow(min(len(s), most))
 	for _, r := range s {
 		if b.Len() == most-3 && len(s) > most {
 			b.WriteString("...")

@@ -1,5 +1,7 @@
 package x402
 
+import "slices"
+
 // A Request is the body that verify and settle of a facilitator get: the same
 // bytes both times, and again after a crash.
 type Request []byte
@@ -18,6 +20,5 @@ func NewRequest(p *Payment, q Quote, res Resource) Request {
 		head.Requirements = q.v1(res)
 	}
 	text := marshal(head)
-	text = append(text[:len(text)-1], `,"paymentPayload":`...)
-	return append(append(text, p.raw...), '}')
+	return slices.Concat(text[:len(text)-1], []byte(`,"paymentPayload":`), p.raw, []byte("}"))
 }
