@@ -9,8 +9,9 @@ import (
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
-// A book is what is known of every payment that is remembered.
-type book map[x402.Claim]record
+// A book is what is known of every payment that is remembered. Its records do not
+// change: others take their places.
+type book map[x402.Claim]*record
 
 // write enters a claim, or what became of one. It fails, and changes nothing,
 // where that cannot be so.
@@ -21,7 +22,8 @@ func (b book) write(change record) error {
 	case change.State == Claimed && known:
 		return &Taken{State: was.State, Transaction: was.Transaction, Reason: was.Reason}
 	case change.State == Claimed:
-		b[c] = change
+		claimed := change
+		b[c] = &claimed
 	case !known:
 		return fmt.Errorf("payment %s cannot be %s: it is not claimed", change.Payment, change.State)
 	case !slices.Contains(change.State.follows(), was.State):
@@ -68,12 +70,12 @@ func (b book) cutOff(now time.Time) []x402.Claim {
 }
 
 // all lists the records, in no order.
-func (b book) all() []record { return slices.AppendSeq(make([]record, 0, len(b)), maps.Values(b)) }
+func (b book) all() []*record { return slices.AppendSeq(make([]*record, 0, len(b)), maps.Values(b)) }
 
 // inOrder sorts records: open ones by time of claim, then the others by that of
 // their end.
-func inOrder(records []record) {
-	slices.SortFunc(records, func(x, y record) int {
+func inOrder(records []*record) {
+	slices.SortFunc(records, func(x, y *record) int {
 		if x.State.open() != y.State.open() {
 			if x.State.open() {
 				return -1
@@ -88,7 +90,7 @@ func inOrder(records []record) {
 }
 
 // time is when the record came to be what it is.
-func (r record) time() time.Time {
+func (r *record) time() time.Time {
 	if r.State.open() {
 		return r.Terms.Claimed
 	}

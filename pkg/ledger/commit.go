@@ -138,7 +138,7 @@ func (l *Ledger) mend() error {
 // A start is what a segment begins with.
 type start struct {
 	header
-	live []record
+	live []*record
 }
 
 // take closes a batch and gives its line. It gives a start, too, where a new

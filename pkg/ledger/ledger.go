@@ -232,10 +232,10 @@ func (l *Ledger) Debts() []Debt {
 	return out
 }
 
-func (l *Ledger) owed() []record {
+func (l *Ledger) owed() []*record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var out []record
+	var out []*record
 	for _, r := range l.book {
 		if r.State == Owed {
 			out = append(out, r)

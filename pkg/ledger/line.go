@@ -51,7 +51,7 @@ func recordOf(e Entry) record {
 }
 
 // entry gives back what recordOf was given. The record is open.
-func (r record) entry() Entry {
+func (r *record) entry() Entry {
 	t := r.Terms
 	return Entry{
 		Claim: x402.Claim(r.Payment), At: t.Claimed, ValidBefore: r.ValidBefore, Key: t.Key, Address: t.Address, Route: t.Route,
@@ -64,18 +64,19 @@ func plain(t time.Time) time.Time { return t.Round(0).UTC() }
 
 // after is what is known of a payment once a change has come over it. What only
 // open ones need goes with their end.
-func (r record) after(change record) record {
-	r.State, r.Ended = change.State, change.Ended
+func (r *record) after(change record) *record {
+	now := *r
+	now.State, now.Ended = change.State, change.Ended
 	if change.State == Owed {
-		r.Facilitator, r.Request = change.Facilitator, change.Request
-		return r
+		now.Facilitator, now.Request = change.Facilitator, change.Request
+		return &now
 	}
 	if change.Transaction != "" {
-		r.Transaction = change.Transaction
+		now.Transaction = change.Transaction
 	}
-	r.Reason = change.Reason
-	r.Terms, r.Facilitator, r.Request = nil, "", nil
-	return r
+	now.Reason = change.Reason
+	now.Terms, now.Facilitator, now.Request = nil, "", nil
+	return &now
 }
 
 // A payment is a claim as one word: chain/contract/payer/nonce.

@@ -163,7 +163,7 @@ func (s *segment) replay() error {
 		if r.State == Freed || r.State.open() != (r.Terms != nil) {
 			return fmt.Errorf("what it carries of payment %s cannot be", r.Payment)
 		}
-		s.live[x402.Claim(r.Payment)] = r
+		s.live[x402.Claim(r.Payment)] = &r
 	}
 	for _, r := range s.events {
 		if (r.State == Claimed) != (r.Terms != nil) {
