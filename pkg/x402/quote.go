@@ -21,6 +21,7 @@ const (
 // computed of them once. It is comparable. The zero Quote is of no use.
 type Quote struct {
 	requirements Requirements
+	text         string // of the requirements, in JSON
 	v1Name       string // of the network; empty: cannot be said in version 1
 	chain        uint64
 	amount       word
@@ -63,6 +64,7 @@ func NewQuote(p offer.Payment, price offer.Price) (Quote, error) {
 		Asset: q.asset.String(), PayTo: q.payTo.String(), MaxTimeoutSeconds: int64(p.MaxTimeout / time.Second),
 		Extra: Extra{p.Token.EIP712Name, p.Token.EIP712Version, p.Token.TransferMethod},
 	}
+	q.text = string(marshal(q.requirements))
 	return q, nil
 }
 
