@@ -39,7 +39,7 @@ func (s *sale) collect(res *http.Response) error {
 		return &refusal{http.StatusBadGateway, "upstream_unpaid", s.why}
 	case res.StatusCode >= http.StatusBadRequest:
 		s.why = fmt.Sprintf("the upstream answered %d", res.StatusCode)
-		s.till.metrics.upstream.WithLabelValues(s.route.labelled(s.way)...).Inc()
+		s.till.metrics.upstream.WithLabelValues(s.way.labels...).Inc()
 		s.end(res.Request.Context())
 		return nil
 	}

@@ -92,7 +92,7 @@ func TestPanicWhileSettling(t *testing.T) {
 			}
 			defer l.Close()
 			till := NewTill(Options{Ledger: l, Metrics: prometheus.NewRegistry()})
-			s := &sale{till: till, route: &route{seat: &seat{}}, asked: true, request: x402.Request("{}")}
+			s := &sale{till: till, route: &route{seat: &seat{}}, way: &way{}, asked: true, request: x402.Request("{}")}
 			s.way.Facilitators, s.auth.ValidBefore = []string{asked.URL}, time.Now().Add(time.Minute)
 			if err := s.claim(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)); err != nil {
 				t.Fatal(err)

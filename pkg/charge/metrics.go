@@ -8,6 +8,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/ledger"
 	"github.com/obolctl/obolctl/pkg/offer"
+	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 // metrics are what the dashboards of the Obol Stack ask its verifier for, under
@@ -49,9 +50,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	return m
 }
 
-// labelled gives what counts for the offer of a route, paid in some way.
-func (r *route) labelled(w way) []string {
-	return []string{r.seat.Key.Namespace, r.seat.Key.Name, w.quote.Requirements().Network, w.Token.Symbol}
+// labelled gives what counts for the offer of a route, paid by a quote in a token.
+func (r *route) labelled(q x402.Quote, symbol string) []string {
+	return []string{r.seat.Key.Namespace, r.seat.Key.Name, q.Requirements().Network, symbol}
 }
 
 // owedLabels are what a debt counts for, whose route may be of a table that is

@@ -25,7 +25,7 @@ const (
 type sale struct {
 	till    *Till
 	route   *route
-	way     way
+	way     *way
 	auth    x402.Authorization
 	request x402.Request
 	peer    netip.Addr // that asked, as the gates count them
@@ -88,7 +88,7 @@ func (s *sale) verify(ctx context.Context) error {
 			return &x402.Invalid{Reason: cmp.Or(verdict.Reason, "invalid_payment")} // the message is not for buyers
 		}
 		s.verified = f
-		s.till.metrics.verified.WithLabelValues(s.route.labelled(s.way)...).Inc()
+		s.till.metrics.verified.WithLabelValues(s.way.labels...).Inc()
 		return nil
 	}
 	return errNoFacilitator
@@ -119,7 +119,7 @@ func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
 		}
 		// The money has moved: what cannot be written down is served all the same.
 		s.finish(ctx, s.till.Ledger.Settle(s.auth.Claim, got.Transaction))
-		s.till.metrics.charged(s.route.labelled(s.way))
+		s.till.metrics.charged(s.way.labels)
 		return got, nil
 	}
 	s.why = "no facilitator could be reached"

@@ -79,8 +79,9 @@ type route struct {
 // A way is one way to pay for a route.
 type way struct {
 	offer.Payment
-	quote x402.Quote
-	price offer.Price
+	quote  x402.Quote
+	price  offer.Price
+	labels []string // of its metrics
 }
 
 // NewTable makes a table. Where two offers have one prefix of one host, the first
@@ -159,7 +160,7 @@ func (s *seat) newRoute(r offer.Route) (*route, error) {
 	if err := out.price(s.Payments, r.Price); err != nil {
 		return nil, err
 	}
-	out.labels = out.labelled(out.ways[0])
+	out.labels = out.ways[0].labels
 	var err error
 	out.challenge, err = x402.NewChallenge(out.resource, out.quotes, "payment required")
 	return out, err
@@ -190,6 +191,7 @@ func (r *route) price(payments []offer.Payment, own *offer.Price) error {
 				return err
 			}
 		}
+		w.labels = r.labelled(w.quote, w.Token.Symbol)
 		r.ways, r.quotes = append(r.ways, w), append(r.quotes, w.quote)
 	}
 	return nil

@@ -168,7 +168,7 @@ func (t *Till) check(rt *route, payment *x402.Payment, now time.Time) (*sale, er
 	if err != nil {
 		return nil, err
 	}
-	way := rt.ways[slices.Index(rt.quotes, quote)]
+	way := &rt.ways[slices.Index(rt.quotes, quote)]
 	if auth.ValidBefore.After(now.Add(max(maxValid, way.MaxTimeout+time.Hour))) {
 		return nil, &x402.Invalid{Reason: "invalid_payload", Message: "it can be settled for too long: sign one that ends sooner"}
 	}
