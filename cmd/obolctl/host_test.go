@@ -26,13 +26,13 @@ import (
 // givenPorts are those that unusedPorts gave out: no two tests get the same one.
 var givenPorts sync.Map
 
-// unusedPorts gives ports on which nothing listens: below those that the
-// kernel gives to clients.
+// unusedPorts gives ports on which nothing listens: below those that sandboxes
+// choose, and the kernel gives to clients.
 func unusedPorts(t testing.TB, n int) []int {
 	t.Helper()
 	var out []int
 	for len(out) < n {
-		port := 12000 + rand.N(20000)
+		port := 12000 + rand.N(8000)
 		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port))
 		if err != nil {
 			continue
