@@ -113,9 +113,12 @@ func (l *Ledger) commit(b *batch) {
 }
 
 // Mend begins a new segment where nothing may be written to the last one, and
-// says why claims fail for as long as that does. Else it does nothing.
+// says why claims fail for as long as that does. Else it does nothing. It waits
+// for nobody who writes, however slow the disk is: that finds out for itself.
 func (l *Ledger) Mend() error {
-	l.writing.Lock()
+	if !l.writing.TryLock() {
+		return nil
+	}
 	defer l.writing.Unlock()
 	return l.mend()
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"errors"
 	"os"
 	"runtime"
 	"time"
@@ -21,6 +22,20 @@ func (l *Ledger) WriteTo(f *os.File) {
 	defer l.writing.Unlock()
 	_ = l.file.Close()
 	l.file = f
+}
+
+// MendBeside mends while somebody writes; it fails where that is waited for.
+func (l *Ledger) MendBeside() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
+	mended := make(chan error, 1)
+	go func() { mended <- l.Mend() }()
+	select {
+	case err := <-mended:
+		return err
+	case <-time.After(10 * time.Second):
+		return errors.New("it waits for who writes")
+	}
 }
 
 // MendBefore mends while a call that was made before waits to be written.

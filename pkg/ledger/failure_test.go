@@ -250,6 +250,14 @@ func TestMend(t *testing.T) {
 	must(t, l.Claim(t.Context(), entry(2, day)))
 }
 
+// TestMendOnASlowDisk: who asks how a gateway is does not wait for a write, which
+// may take longer than systemd's watchdog does.
+func TestMendOnASlowDisk(t *testing.T) {
+	t.Parallel()
+	l := open(t, filepath.Join(t.TempDir(), "sales"), day)
+	must(t, l.MendBeside())
+}
+
 // TestMendBesideAClaim leaves the new segment to the claim that waits: in it twice,
 // no later process could read it.
 func TestMendBesideAClaim(t *testing.T) {
