@@ -220,7 +220,11 @@ func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, p
 	in.Policy = policy
 	in = w.rehearse(ctx, in, pick)
 	pl := plan.Make(in)
-	open := unenforced(pl, pick)
+	otherwise := "what is remembered is enforced by the next converge"
+	if command == "undrain" {
+		otherwise = "it stays drained"
+	}
+	open := unenforced(pl, pick, otherwise)
 	pl = pl.Only(pick)
 	run := w.execute(tx, command, in, pl)
 	run.start()
@@ -236,8 +240,8 @@ func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, p
 }
 
 // unenforced tells of what stops and starts a sale and cannot be done: it could
-// not be seen, or it is withheld.
-func unenforced(p plan.Plan, pick func(plan.Step) bool) error {
+// not be seen, or it is withheld; and of what comes of that.
+func unenforced(p plan.Plan, pick func(plan.Step) bool, otherwise string) error {
 	var errs error
 	for _, c := range p.Changes {
 		sells := resource.ServiceOffer
@@ -247,8 +251,8 @@ func unenforced(p plan.Plan, pick func(plan.Step) bool) error {
 		for _, s := range c.Steps {
 			switch {
 			case s.Action == plan.Block && s.ID.Kind == sells:
-				errs = errors.Join(errs, fmt.Errorf("%s: %s; what is remembered is enforced by the next converge", s.ID, s.Why))
-			case s.Withheld && pick(s):
+				errs = errors.Join(errs, fmt.Errorf("%s: %s; %s", s.ID, s.Why, otherwise))
+			case s.Withheld && (pick(s) || s.ID.Kind == sells && s.Action == plan.Reload && s.Fields == nil): // nobody knows what it runs with
 				errs = errors.Join(errs, fmt.Errorf("%s stays as it is: %s", s.ID, s.Why))
 			}
 		}

@@ -25,15 +25,20 @@ func (p *planner) gateway(s *subject, spec resource.Spec) []Step {
 	case resource.Present:
 	}
 	run := seen.Gateway
-	if p.undecided(run) {
-		return nil
+	if run.Identity.Digest == "" && run.Config != nil { // it starts, and reads its file
+		starting := *run
+		starting.Identity.Digest = run.Config.Digest()
+		run = &starting
 	}
 	step.Terms.UID = run.Identity.Instance
 	steps, want := p.reload(s, spec, run, step)
 	if g := step.Want.Gateway; s.dropped() && !g.DrainAt.IsZero() { // still drained, until a person carries the end out
 		steps = append(steps, Step{ID: spec.ID, Action: Undrain, Class: Revive, Cause: FileChanged, Why: notDeclared, Withheld: true})
 	}
-	if run.Answering && run.Identity.Version == p.World.Host.Version {
+	switch {
+	case p.undecided(run):
+		return untold(run, step, steps)
+	case run.Answering && run.Identity.Version == p.World.Host.Version:
 		return steps
 	}
 	return p.renew(s, run, step, steps, want)
@@ -50,6 +55,20 @@ func (p *planner) undecided(run *resource.Running) bool {
 		return true
 	}
 	return p.Policy.Mode == Unattended && run.Supervisor == resource.Systemd && run.State == resource.GatewayUnknown && run.Record != nil
+}
+
+// untold blocks what is to change of a gateway that may yet come round: nobody is
+// to take it for done.
+func untold(run *resource.Running, step Step, steps []Step) []Step {
+	left := slices.DeleteFunc(slices.Clone(steps), Step.carried)
+	if len(left) == len(steps) {
+		return left
+	}
+	why := "its configuration is to change, and it does not answer yet"
+	if run.HealthReason != "" {
+		why += ": " + run.HealthReason
+	}
+	return append(left, step.blocked(Unknown, Restore, why))
 }
 
 // renew replaces the process of a gateway that does not answer, or that another

@@ -169,7 +169,7 @@ func TestStandaloneParts(t *testing.T) {
 			event: func(s *site) {
 				s.declare(standalone("2"))
 				s.stopAfterAgreeing()
-				s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: standalone("1").Key(), Origin: offer.FromCommand, By: "me", At: s.now, Grace: time.Hour})
+				s.mark(gw)
 			},
 			unattended: []string{"drain Gateway/apps/notes file_changed restore", "(reload Gateway/apps/notes crashed money)"},
 			attended:   []string{"reload Gateway/apps/notes live_changed money"}, price: "1", drained: true,
@@ -199,6 +199,34 @@ func TestStandaloneParts(t *testing.T) {
 			event: func(s *site) {
 				s.running[gw].State, s.running[gw].Answering = resource.GatewayStarting, false
 			},
+		},
+		"starting, and has not said what it read": {
+			event: func(s *site) {
+				s.running[gw].State, s.running[gw].Answering, s.running[gw].Identity.Digest = resource.GatewayStarting, false, ""
+			},
+		},
+		"drained, and starting": {
+			event: func(s *site) {
+				s.mark(gw)
+				s.running[gw].State, s.running[gw].Answering, s.running[gw].HealthReason = resource.GatewayStarting, false, "it is starting"
+			},
+			unattended: []string{"block Gateway/apps/notes unknown restore"},
+			attended:   []string{"block Gateway/apps/notes unknown restore"},
+		},
+		"drained, and silent in a unit": { // what it sells meanwhile is nobody's success
+			event:      func(s *site) { s.mark(gw); s.silence(gw, resource.GatewayUnknown) },
+			unattended: []string{"block Gateway/apps/notes unknown restore"},
+			attended:   []string{"restart Gateway/apps/notes unhealthy restore", "drain Gateway/apps/notes file_changed restore"},
+		},
+		"undrained, and silent in a unit": {
+			event: func(s *site) {
+				s.mark(gw)
+				s.carryOut(s.converge())
+				s.in.Memory.Marks = offer.Marks{}
+				s.silence(gw, resource.GatewayUnknown)
+			},
+			unattended: []string{"(undrain Gateway/apps/notes file_changed revive)"},
+			attended:   []string{"restart Gateway/apps/notes unhealthy restore", "undrain Gateway/apps/notes file_changed revive"},
 		},
 	}
 	for name, tc := range tests {

@@ -337,6 +337,11 @@ func (s *site) start(id resource.ID, g resource.Gateway) {
 		Identity: resource.Identity{Instance: fmt.Sprint("i", s.uid), BootID: s.in.World.Host.BootID, Version: s.in.World.Host.Version, Digest: g.Digest()}}
 }
 
+// mark drains a standalone offer as a command does.
+func (s *site) mark(gateway resource.ID) {
+	s.in.Memory.Marks = s.in.Memory.Marks.WithDrain(offer.Drain{Key: s.running[gateway].Config.Offer, Origin: offer.FromCommand, By: "me", At: s.now, Grace: time.Hour})
+}
+
 // silence has a gateway in a unit answer no more.
 func (s *site) silence(id resource.ID, state resource.GatewayState) {
 	run := s.running[id]
