@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -395,6 +396,37 @@ func TestStubbornGatewayIsKilled(t *testing.T) {
 			t.Errorf("seen %+v %+v, want it absent by SIGKILL", got, got.Gateway)
 		}
 	})
+}
+
+// TestMoveIsFinished stops waiting for a move to systemd once the detached process
+// was told to end: it ends, and is not left down, since something is started then.
+func TestMoveIsFinished(t *testing.T) {
+	t.Parallel()
+	dir, want := here(t), unique()
+	s := supervisor(t, dir, func(c *proc.Config) { c.Units, c.Grace = proc.Units{}, 2*time.Second })
+	g := put(t, s, want, resource.Terms{})
+	if err := syscall.Kill(g.Identity.PID, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	shows := func(line string) func() bool {
+		return func() bool {
+			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.Identity.PID))
+			return err == nil && regexp.MustCompile("(?m)^"+line).Match(status)
+		}
+	}
+	eventually(t, "it stands still", shows(`State:\tT`))
+	g.Answering = false
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() {
+		done, _ := s.Move(ctx, want, *g) // nothing is started
+		ended <- done
+	}()
+	eventually(t, "it is told to end", shows(`ShdPnd:\t[0-9a-f]*[4-7c-f][0-9a-f]{3}$`)) // bit 14: SIGTERM
+	cancel()
+	if !<-ended {
+		t.Error("the process was told to end, and nobody starts another one")
+	}
 }
 
 // TestStopKeepsTheFiles stops, and then crashes, a gateway; the states and

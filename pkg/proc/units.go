@@ -141,7 +141,8 @@ func (u *units) adopt(ctx context.Context, want resource.Spec, old resource.Runn
 }
 
 // move ends a detached process, and starts the unit; it tells whether it came to
-// the latter.
+// the latter. Once it is told to end, nobody has to wait for that: it would be
+// down.
 func (u *units) move(ctx context.Context, want resource.Spec, old resource.Running) (ended bool, err error) {
 	left := u.inherit(ctx, want.ID, old)
 	defer left.close()
@@ -151,7 +152,7 @@ func (u *units) move(ctx context.Context, want resource.Spec, old resource.Runni
 		return false, err
 	}
 	defer stop()
-	if err := u.detached.end(ctx, want.ID, old); err != nil {
+	if err := u.detached.end(context.WithoutCancel(ctx), want.ID, old); err != nil {
 		return false, err
 	}
 	return true, u.start(ctx, want.ID, (*systemd.Conn).StartUnitContext, nil)
