@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,7 +204,8 @@ func TestRule01_HalfRemovedFolder(t *testing.T) {
 }
 
 // TestHungGateway stops a gateway where it stands: it is replaced, once its
-// requests have had the time that they get.
+// requests have had the time that they get. Who has something else to do waits for
+// that.
 func TestHungGateway(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)
@@ -220,7 +223,20 @@ func TestHungGateway(t *testing.T) {
 		return ""
 	})
 	began := time.Now()
-	o.must(0, "converge")
+	converge := o.command("converge")
+	if err := converge.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, time.Minute, func() string {
+		if !toldToEnd(old) {
+			return "it is not told to end"
+		}
+		return ""
+	})
+	o.must(0, "drain", "http.a0", "--now")
+	if err := converge.Wait(); err != nil {
+		t.Error(err)
+	}
 	if took := time.Since(began); took > time.Minute {
 		t.Errorf("replacing a hung gateway took %v", took)
 	}
@@ -228,6 +244,48 @@ func TestHungGateway(t *testing.T) {
 	if answers(port) == 0 {
 		t.Error("nobody answers")
 	}
+}
+
+// toldToEnd reports whether SIGTERM waits for a process that stands still.
+func toldToEnd(pid int) bool {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && regexp.MustCompile(`(?m)^ShdPnd:\t[0-9a-f]*[4-7c-f][0-9a-f]{3}$`).Match(status) // bit 14
+}
+
+// TestDrainOfASilentGateway: nobody is told that an offer sells no more, or again,
+// while its gateway was told nothing. It has lost its record, so that it counts as
+// one that starts, and may come round.
+func TestDrainOfASilentGateway(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	port := unusedPorts(t, 1)[0]
+	o.alone(upstream(), port)
+	o.must(0, "apply", "--auto-approve")
+	pid, record := o.record("a0").PID, o.folder("a0", resource.RecordFile)
+	refused := func(reason string, args ...string) {
+		t.Helper()
+		if err := errors.Join(syscall.Kill(pid, syscall.SIGSTOP), os.Rename(record, record+".lost")); err != nil {
+			t.Fatal(err)
+		}
+		r := o.must(1, args...)
+		said := strings.Join(strings.Fields(r.stderr), " ")
+		if !strings.Contains(said, "it does not answer yet") || !strings.Contains(said, reason) {
+			t.Errorf("want %q in %s", reason, r)
+		}
+		if err := errors.Join(os.Rename(record+".lost", record), syscall.Kill(pid, syscall.SIGCONT)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("enforced by the next converge", "drain", "http.a0", "--now")
+	if got := statusOf(t, port, "/"); got == "drained" {
+		t.Error("it was drained after all")
+	}
+	o.must(0, "converge")
+	refused("it stays drained", "undrain", "http.a0")
+	if got := statusOf(t, port, "/"); got != "drained" {
+		t.Errorf("it answers %q", got)
+	}
+	o.must(0, "undrain", "http.a0")
 }
 
 // TestPortOfAnother has another program on the port of one of two offers.

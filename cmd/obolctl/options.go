@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/obolctl/obolctl/pkg/offerfile"
+	"github.com/obolctl/obolctl/pkg/proc"
 	"github.com/obolctl/obolctl/pkg/view"
 )
 
@@ -27,6 +28,10 @@ type options struct {
 	here                string // the site, where there are others and commands have to name it
 }
 
+// lockWait is how long a command waits for another run: for longer than one has the
+// lock that replaces a gateway which hangs.
+const lockWait = proc.Replacing + 30*time.Second
+
 func commonFlags() []cli.Flag {
 	const common = "common"
 	return []cli.Flag{
@@ -37,7 +42,7 @@ func commonFlags() []cli.Flag {
 		&cli.StringFlag{Name: "context", Category: common, Usage: "the context `NAME` of the kubeconfig"},
 		&cli.StringSliceFlag{Name: "var", Category: common, Usage: "set a variable of the file: `NAME=VALUE`; may repeat (OBOLCTL_VAR_NAME)"},
 		&cli.StringSliceFlag{Name: "var-file", Category: common, Usage: "read variables from `FILE`; may repeat"},
-		&cli.DurationFlag{Name: "lock-timeout", Category: common, Value: 30 * time.Second, Usage: "how long to wait for another run on this site"},
+		&cli.DurationFlag{Name: "lock-timeout", Category: common, Value: lockWait, Usage: "how long to wait for another run on this site"},
 		&cli.BoolFlag{Name: "json", Category: common, Usage: "write JSON"},
 		&cli.BoolFlag{Name: "no-color", Category: common, Usage: "no color (NO_COLOR)"},
 		&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Category: common, Usage: "say everything, uncut"},

@@ -31,6 +31,10 @@ const (
 	followEvery  = 200 * time.Millisecond // between looks at a log that is followed
 )
 
+// Replacing is how long it takes at most to replace a gateway that does not
+// answer, and is asked twice, with the times of the zero [Config].
+const Replacing = 2*answerWithin + defaultGrace + killWithin + defaultReady
+
 // A Config says where gateways are kept and how they are started.
 type Config struct {
 	Dir     string   // one folder for each gateway, <namespace>.<name>; made when missing
