@@ -246,10 +246,14 @@ func TestHungGateway(t *testing.T) {
 	}
 }
 
-// toldToEnd reports whether SIGTERM waits for a process that stands still.
-func toldToEnd(pid int) bool {
+// toldToEnd reports whether SIGTERM, which is bit 14, waits for a process that
+// stands still.
+func toldToEnd(pid int) bool { return showsOf(pid, `ShdPnd:\t[0-9a-f]*[4-7c-f][0-9a-f]{3}`) }
+
+// showsOf reports whether the kernel's status of a process has a line.
+func showsOf(pid int, line string) bool {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	return err == nil && regexp.MustCompile(`(?m)^ShdPnd:\t[0-9a-f]*[4-7c-f][0-9a-f]{3}$`).Match(status) // bit 14
+	return err == nil && regexp.MustCompile("(?m)^"+line+"$").Match(status)
 }
 
 // TestDrainOfASilentGateway: nobody is told that an offer sells no more, or again,
@@ -267,6 +271,12 @@ func TestDrainOfASilentGateway(t *testing.T) {
 		if err := errors.Join(syscall.Kill(pid, syscall.SIGSTOP), os.Rename(record, record+".lost")); err != nil {
 			t.Fatal(err)
 		}
+		eventually(t, 10*time.Second, func() string {
+			if !showsOf(pid, `State:\tT.*`) {
+				return "it does not stand still"
+			}
+			return ""
+		})
 		r := o.must(1, args...)
 		said := strings.Join(strings.Fields(r.stderr), " ")
 		if !strings.Contains(said, "it does not answer yet") || !strings.Contains(said, reason) {
