@@ -61,7 +61,7 @@ func (s *server) load(ctx context.Context, old *plane) (*plane, error) {
 		return nil, err
 	}
 	for _, name := range cfg.Names {
-		p.names[hostName(name)] = true
+		p.names[charge.HostName(name)] = true
 	}
 	p.transport = newTransport(timeout)
 	p.proxy = s.newProxy(p)

@@ -66,7 +66,7 @@ func (s *server) answer(p *plane, w *recorder, r *http.Request) {
 		refuse(w, http.StatusForbidden, "not_for_you", "this gateway answers the cluster that charges for it, and nobody else")
 		return
 	}
-	if p.names[hostName(r.Host)] {
+	if p.names[charge.HostName(r.Host)] {
 		s.pathSeen.Store(time.Now().UnixNano())
 	}
 	switch {
@@ -255,14 +255,6 @@ func stripPrefix(path, prefix string) string {
 		return "/"
 	}
 	return rest
-}
-
-// hostName gives the name in a Host value, as names are compared.
-func hostName(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // newTransport makes the upstream's client. No proxy of the environment is
