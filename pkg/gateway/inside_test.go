@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -207,6 +208,54 @@ func TestClientWhoLeftIsKnownAtOnce(t *testing.T) {
 				t.Fatalf("over HTTP/1.%d the client is there still", minor)
 			}
 		}
+	}
+}
+
+// A transporter is a transport for tests.
+type transporter func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements [http.RoundTripper].
+func (t transporter) RoundTrip(r *http.Request) (*http.Response, error) { return t(r) }
+
+// TestStreamBeginsBeforeItsRequestWasRead has the transport see the end of a
+// request when the stream is under way already. [http.Transport] does, as it
+// asks once more when it has sent all that was announced; and it closes the
+// connection to the upstream when that fails.
+func TestStreamBeginsBeforeItsRequestWasRead(t *testing.T) {
+	t.Parallel()
+	s := &server{log: slog.New(slog.DiscardHandler), Options: Options{Stall: time.Minute}}
+	s.front.Store(&plane{proxy: &httputil.ReverseProxy{
+		Rewrite: func(*httputil.ProxyRequest) {},
+		Transport: transporter(func(r *http.Request) (*http.Response, error) {
+			said := make([]byte, len("question"))
+			if _, err := io.ReadFull(r.Body, said); err != nil {
+				return nil, err
+			}
+			body, upstream := io.Pipe()
+			go func() {
+				time.Sleep(50 * time.Millisecond) // so that who does not wait has returned
+				_, err := r.Body.Read(said)
+				if errors.Is(err, io.EOF) {
+					_, err = fmt.Fprint(upstream, "data: goods\n\n")
+				}
+				upstream.CloseWithError(err)
+			}()
+			return &http.Response{
+				StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/event-stream"}},
+				Body: body, ContentLength: -1, Request: r,
+			}, nil
+		}),
+		ModifyResponse: func(res *http.Response) error { detach(res); return nil },
+	}})
+	front := httptest.NewServer(s)
+	defer front.Close()
+	answer, err := http.Post(front.URL, "text/plain", strings.NewReader("question"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || string(text) != "data: goods\n\n" {
+		t.Errorf("the stream = %q, %v", text, err)
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *server) forward(p *plane, w http.ResponseWriter, r *http.Request) (goes
 	out := r.WithContext(context.WithValue(ctx, answerKey{}, a))
 	a.asked.Store(r.ContentLength == 0)
 	if r.ContentLength != 0 {
-		out.Body = &watched{r.Body, a, func() {
+		out.Body = &watched{ReadCloser: r.Body, answer: a, broken: func() {
 			if r.Context().Err() != nil {
 				cancel()
 			}
@@ -170,19 +170,30 @@ func copyChunks(conn net.Conn, a *answer) error {
 	}
 }
 
-// A watched body tells when it was read to its end, or cannot be.
+// A watched body tells when it was read to its end, or cannot be. It gives its
+// end alone, after its last bytes: the transport asks for it once more when it
+// has sent as much as was announced, and its stream must not go on before that.
+// The proxy fails such a read after it has returned, and then the transport ends
+// the connection; and the server cannot let go of its own meanwhile.
 type watched struct {
 	io.ReadCloser
 	answer *answer
 	broken func() // returns before the proxy learns of it
+	ended  bool   // the last bytes were read
 }
 
 // Read implements [io.Reader].
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.ReadCloser.Read(p)
+func (w *watched) Read(p []byte) (n int, err error) {
+	if !w.ended {
+		n, err = w.ReadCloser.Read(p)
+		w.ended = errors.Is(err, io.EOF)
+	}
 	switch {
-	case errors.Is(err, io.EOF):
+	case w.ended && n > 0:
+		return n, nil
+	case w.ended:
 		w.answer.asked.Store(true)
+		return 0, io.EOF
 	case err != nil:
 		w.broken()
 	}
