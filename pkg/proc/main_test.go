@@ -112,6 +112,11 @@ func serve(ctx context.Context, config string, readyFD []string) int {
 	o := gateway.Options{Config: config, Version: "1", Log: os.Stderr, LookupEnv: os.LookupEnv}
 	o.Ready = func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyReady) }
 	if os.Getenv("NOTIFY_SOCKET") != "" {
+		limit, err := daemon.SdWatchdogEnabled(false)
+		if err != nil {
+			panic(err)
+		}
+		o.Watchdog, o.Alive = limit/2, func() { _, _ = daemon.SdNotify(false, daemon.SdNotifyWatchdog) }
 		o.Store, o.Inherited = store{}, proc.Inherited(ctx, filepath.Dir(config))
 	}
 	if len(readyFD) > 1 {
