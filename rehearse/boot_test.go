@@ -3,7 +3,6 @@
 package rehearse_test
 
 import (
-	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -13,21 +12,25 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-var late = flag.Duration("late", 4*time.Second, "how late the API server is; 90s is the real thing")
-
 // TestReboot: everything is sold again after a reboot, and after a power cut,
-// with nobody there, the gateways before the API server is up.
+// with nobody there, the gateways before the API server is up, however late that is.
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 10)
-	for how, reset := range map[string]func(){"reboot": s.restart, "power cut": func() { s.off(); s.on() }} {
+	for how, c := range map[string]struct {
+		reset func()
+		late  time.Duration
+	}{
+		"reboot":    {s.restart, 4 * time.Second},
+		"power cut": {func() { s.off(); s.on() }, 90 * time.Second},
+	} {
 		t.Log(how)
 		s.cluster.down()
-		reset()
+		c.reset()
 		answered := s.answer(s.names...)
 		s.booted()
 		measured(t, how+": from the user manager's start to ten gateways answering", answered.Sub(s.managerStart()), time.Second)
-		time.Sleep(*late)
+		time.Sleep(c.late)
 		up := s.background(s.cluster.up)
 		began := s.cluster.answers()
 		measured(t, how+": from the API server answering to ten offers Ready", s.cluster.areReady(10).Sub(began), 2*time.Second)

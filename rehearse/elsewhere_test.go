@@ -52,7 +52,7 @@ func TestTakenOver(t *testing.T) {
 }
 
 // TestAnotherAddress: the cluster comes back and knows the host by another
-// address, which the host has only a while later. What cannot be reached is not
+// address, which the host has only a minute later. What cannot be reached is not
 // listed, and whoever asks is told; as soon as it can, it is.
 func TestAnotherAddress(t *testing.T) {
 	t.Parallel()
@@ -79,7 +79,7 @@ sync $dir/impatient.conf`)
 	for _, command := range []string{"boot status", "history"} {
 		s.has(s.unseen("obolctl "+command), 0, "inference.g00: does not sell", "inference.g01: does not sell")
 	}
-	time.Sleep(*late)
+	time.Sleep(time.Minute)
 	s.ok(s.network.addAddress("lo:77", bridge))
 	s.sells(s.names...)
 	s.done()
