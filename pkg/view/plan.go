@@ -357,16 +357,25 @@ func summary(c Counts, pl plan.Plan) string {
 	return said
 }
 
-// unseen words what could not be seen.
+// unseen words what could not be seen, and each reason once.
 func unseen(c resource.ClusterSighting) string {
 	var said []string
+	of := map[string][]string{} // the kinds that a reason is of
+	for _, kind := range slices.Sorted(maps.Keys(c.Unknown)) {
+		of[c.Unknown[kind]] = append(of[c.Unknown[kind]], kind)
+	}
 	if c.Contacted && !c.Reachable {
 		said = append(said, and("the cluster did not answer", paren(c.Why)))
-	} else if c.Why != "" {
+		delete(of, c.Why)
+	} else if c.Why != "" && of[c.Why] == nil {
 		said = append(said, c.Why)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(c.Unknown)) {
-		said = append(said, and("cannot list "+kind, paren(c.Unknown[kind])))
+		why := c.Unknown[kind]
+		if kinds := of[why]; kinds != nil {
+			said = append(said, and("cannot list "+strings.Join(kinds, ", "), paren(why)))
+			delete(of, why)
+		}
 	}
 	if len(said) == 0 {
 		said = []string{"what is blocked above could not be seen"}
