@@ -65,7 +65,7 @@ func TestBootPrint(t *testing.T) {
 	for unit, wants := range map[string][]string{
 		"obolctl-gateway@.service": {`ExecStart=:"` + op.dir + `/.local/share/obolctl/bin/obolctl" gateway serve --unit %i`},
 		"obolctl-converge@default.service": {
-			`obolctl" converge --site default --notify tell.service`, `Environment="OBOLCTL_STATE_DIR=` + op.dir + `/state/obolctl"`,
+			`obolctl" converge --unit --site default --notify tell.service`, `Environment="OBOLCTL_STATE_DIR=` + op.dir + `/state/obolctl"`,
 			`Environment="OBOLCTL_FILE=` + op.dir + `/offers.hcl"`, `Environment="KUBECONFIG=` + op.dir + `/kube.yaml"`,
 		},
 		"obolctl-converge@default.timer": {"OnUnitInactiveSec=600"},

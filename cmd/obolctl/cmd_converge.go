@@ -27,11 +27,12 @@ func convergeCommand(p process) *cli.Command {
 		Name: "converge", Usage: "restore what is lost, unattended, from what was accepted",
 		Description: "Made for a boot unit. It never changes what buyers pay or whom, never sells again what was\nstopped or deleted, and never opens the offers file once something is accepted.\n\n" +
 			"Examples:\n   obolctl converge\n   obolctl converge --watch --interval 2m\n\n" +
-			"Exit codes: 0 restored; 1 something could not be restored; 2 restored, and a decision waits or\nsomething does not sell; 5 locked; 75 the API server never answered (gateways are up all the same).",
+			"Exit codes: 0 restored; 1 something could not be restored; 2 restored, and a decision waits or\nsomething does not sell; 5 locked; 75 the API server never answered (gateways are up all the same);\n77, with --unit alone, instead of 1: what RBAC forbids could not be seen.",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "watch", Usage: "go on: keep gateways alive, and look again at an interval"},
 			&cli.DurationFlag{Name: "interval", Value: time.Minute, Usage: "between looks, with --watch"},
 			&cli.DurationFlag{Name: "wait-api", Value: 5 * time.Minute, Usage: "how long to wait for the API server, and then for what its cluster lacks"},
+			&cli.BoolFlag{Name: "unit", Usage: "as a systemd unit runs it: exit 77 where it is not to be started again at once, since a verb has to be granted first"},
 			&cli.StringFlag{Name: "notify", Usage: "systemd `UNIT` of this account to start once for each new failure or decision"},
 		},
 		Action: func(c *cli.Context) error {
@@ -42,7 +43,7 @@ func convergeCommand(p process) *cli.Command {
 			if err != nil {
 				return err
 			}
-			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), notify: c.String("notify")}
+			k := &keeper{w: w, waitAPI: c.Duration("wait-api"), notify: c.String("notify"), inUnit: c.Bool("unit")}
 			if err := w.sameHolder(false); err != nil {
 				_, err = k.ended(c.Context, converge.Result{}, refusal{err})
 				return err
@@ -68,6 +69,7 @@ type keeper struct {
 	w       *workspace
 	waitAPI time.Duration
 	notify  string // the unit that news starts; empty: none
+	inUnit  bool   // the exit code says whether to start it again at once
 	terse   bool   // rounds that do nothing say nothing: those of a watch, after its first
 
 	answered atomic.Pointer[time.Time] // when the API server did that was waited for; nil: it was not, or that is noted
@@ -97,8 +99,11 @@ func (k *keeper) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if code == exitOK {
+	switch {
+	case code == exitOK:
 		return nil
+	case k.inUnit && code == exitFailed && onlyForbidden(res):
+		code = exitForbidden
 	}
 	return exitError{code: code}
 }
@@ -157,6 +162,32 @@ func exitCode(res converge.Result, err error) int {
 		return exitWaiting
 	}
 	return exitOK
+}
+
+// onlyForbidden reports whether all that keeps a round from being whole is what
+// RBAC does not let it see.
+func onlyForbidden(res converge.Result) bool {
+	for _, c := range res.Plan.Changes {
+		for _, s := range c.Steps {
+			if blocks(s) && forbids(res.Plan.Cluster, s) == "" {
+				return false
+			}
+		}
+	}
+	return !failedAny(res.Outcomes)
+}
+
+// blocks reports whether a step is blocked by itself, and not by another one.
+func blocks(s plan.Step) bool { return s.Action == plan.Block && s.Awaits == resource.ID{} }
+
+// forbids gives the verb that has to be granted before a blocked step can be
+// seen, in words; "" when that is not what blocks it.
+func forbids(c resource.ClusterSighting, s plan.Step) string {
+	i := slices.IndexFunc(c.Forbidden, func(why string) bool { return strings.HasSuffix(s.Why, why) })
+	if i < 0 || s.Cause != plan.Unknown {
+		return ""
+	}
+	return c.Forbidden[i]
 }
 
 // Restarts of gateways that keep dying are spaced like this.
@@ -395,8 +426,7 @@ func (k *keeper) progress(outcomes []plan.Outcome) bool {
 func (k *keeper) lacking(e *execution) string {
 	for _, c := range e.plan.Changes {
 		for _, s := range c.Steps {
-			obj := e.in.World.Seen[s.ID].Object
-			if s.Action == plan.Block && s.Awaits == (resource.ID{}) && (s.Cause == plan.Unknown || obj != nil && obj.Going) {
+			if blocks(s) && k.passing(e, s) {
 				return fmt.Sprintf("%s %s", s.ID, s.Why)
 			}
 		}
@@ -405,12 +435,27 @@ func (k *keeper) lacking(e *execution) string {
 	sold = slices.DeleteFunc(sold, func(o offer.Offer) bool { return !o.InCluster() })
 	switch cluster := e.in.World.Cluster; {
 	case !k.restored || len(sold) == 0:
-	case len(cluster.Peers) == 0 && slices.ContainsFunc(sold, offer.Offer.HasGateway):
+	case len(cluster.Peers) == 0 && !slices.Contains(cluster.Forbidden, cluster.HostWhy) && slices.ContainsFunc(sold, offer.Offer.HasGateway):
 		return cluster.HostWhy
 	case cluster.Controller == resource.Absent:
 		return unreconciled(cluster.Controller)
 	}
 	return ""
+}
+
+// rolesWait is how long after the API server came what it forbids is looked for
+// again: whatever makes a cluster may grant it last.
+const rolesWait = 10 * time.Second
+
+// passing reports whether what blocks a step may well pass with nobody's help. A
+// verb that is not granted is somebody's choice, but while a cluster starts.
+func (k *keeper) passing(e *execution, s plan.Step) bool {
+	if forbids(e.in.World.Cluster, s) != "" {
+		came := k.answered.Load()
+		return came != nil && time.Since(*came) < rolesWait
+	}
+	obj := e.in.World.Seen[s.ID].Object
+	return s.Cause == plan.Unknown || obj != nil && obj.Going
 }
 
 // withoutCluster picks what is done on the host while nobody knows how the

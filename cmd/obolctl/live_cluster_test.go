@@ -248,7 +248,8 @@ func TestRule11_KilledBeforeAnOffer(t *testing.T) {
 	same(t, "afterwards", s.apply(0).lines())
 }
 
-// TestRule06_UnknownIsNotAbsent asks as a user who may see nothing.
+// TestRule06_UnknownIsNotAbsent asks as a user who may see nothing, which nobody
+// waits for.
 func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 	t.Parallel()
 	s := newSeller(t, shared)
@@ -257,10 +258,16 @@ func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 	p := s.plan(1, "--context", "nobody")
 	same(t, "planned", p.lines(), "block inference.qwen: unknown, restore", "block http.weather: unknown, restore")
 	contains(t, p.why("http.weather"), "cannot list", "nobody")
-	for _, args := range [][]string{{"apply", "--auto-approve"}, {"converge", "--wait-api", "5s"}} {
+	for _, args := range [][]string{{"apply", "--auto-approve"}, {"converge"}} {
 		r := s.runs(1, append(args, "--context", "nobody")...)
 		same(t, args[0], r.lines(), "withheld block http.weather: unknown, restore", "withheld block inference.qwen: unknown, restore")
 	}
+	killGateways(t, s.dir)
+	s.must(77, "converge", "--unit", "--context", "nobody")
+	if !s.answers("qwen") {
+		t.Error("the gateway was not started again")
+	}
+	contains(t, s.must(0, "history").stdout, "cannot list serviceoffers", "ClusterRole obolctl")
 	s.must(1, "forget", "--all", "--context", "nobody")
 	s.must(1, "status", "--check", "--context", "nobody")
 	s.declare()

@@ -30,15 +30,16 @@ var version = "0.1.0-dev"
 
 // Exit codes. Scripts and units branch on them; they never change meaning.
 const (
-	exitOK       = 0
-	exitFailed   = 1  // something was tried and did not come about, or could not be seen
-	exitWaiting  = 2  // done, and something waits for a person or does not sell yet
-	exitDrift    = 3  // plan: only drift; fmt --check, status --check: see their help
-	exitStale    = 4  // a plan file no longer holds; plan: only blocked or withheld
-	exitLocked   = 5  // another process writes to the site
-	exitUsage    = 64 // the command line is wrong; nothing was tried
-	exitNoAPI    = 75 // the API server never answered
-	exitMustStop = 78 // gateway: it is under a tombstone, or another holder has its offer
+	exitOK        = 0
+	exitFailed    = 1  // something was tried and did not come about, or could not be seen
+	exitWaiting   = 2  // done, and something waits for a person or does not sell yet
+	exitDrift     = 3  // plan: only drift; fmt --check, status --check: see their help
+	exitStale     = 4  // a plan file no longer holds; plan: only blocked or withheld
+	exitLocked    = 5  // another process writes to the site
+	exitUsage     = 64 // the command line is wrong; nothing was tried
+	exitNoAPI     = 75 // the API server never answered
+	exitForbidden = 77 // converge in its unit: what RBAC forbids could not be seen
+	exitMustStop  = 78 // gateway: it is under a tombstone, or another holder has its offer
 )
 
 // A process is what a command may touch of the process it runs in.
@@ -219,7 +220,7 @@ func newApp(p process) *cli.App {
 			"   obolctl status    says how every offer stands\n\n" +
 			"Exit codes: 0 done; 1 failed; 2 done, something waits for a person; 3 drift, or\n" +
 			"would change; 4 stale plan, or only blocked; 5 locked; 64 wrong usage; 75 no API\n" +
-			"server; 78 gateway must not run; 130 and 143 stopped by a signal.",
+			"server; 77 converge in its unit may not see; 78 gateway must not run; 130 and 143 stopped by a signal.",
 		Writer:                    p.stdout,
 		ErrWriter:                 p.stderr,
 		ExitErrHandler:            func(*cli.Context, error) {}, // run alone decides how to exit

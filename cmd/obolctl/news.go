@@ -49,6 +49,9 @@ func factsOf(res converge.Result, err error) []fact {
 	for _, c := range res.Plan.Changes {
 		for _, s := range c.Steps {
 			addresses[s.ID] = c.Address
+			if verb := forbids(res.Plan.Cluster, s); verb != "" {
+				failed("%s", verb)
+			}
 		}
 		switch {
 		case c.Action == plan.Block:

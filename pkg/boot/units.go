@@ -152,10 +152,10 @@ WantedBy=default.target
 // one that was started without is not ended with this.
 //
 // TimeoutStartSec leaves the run its five minutes for the API server, and ten
-// for its work. A run that does not understand its command line (64) is not
-// tried again before its time.
+// for its work. A run that does not understand its command line (64), or may not see
+// what it has to (77), is not tried again before its time.
 func convergeUnit(s Setup) Unit {
-	argv := []string{"converge", "--site", s.Site}
+	argv := []string{"converge", "--unit", "--site", s.Site}
 	if s.Notify != "" {
 		argv = append(argv, "--notify", s.Notify)
 	}
@@ -178,7 +178,7 @@ ExecStart=:` + quote(s.Exe))
 SuccessExitStatus=2 5
 Restart=on-failure
 RestartSec=2
-RestartPreventExitStatus=64
+RestartPreventExitStatus=64 77
 TimeoutStartSec=15min
 KillMode=process
 UMask=0077

@@ -115,6 +115,9 @@ func unreachable(host string, err error) error {
 
 var userOf = regexp.MustCompile(`User "([^"]*)"`)
 
+// forbidden begins the reason of what RBAC does not let an account see or do.
+const forbidden = "forbidden: "
+
 // why puts into words why something could not be done: action is a verb and
 // what it is for, such as "list serviceoffers".
 func why(err error, action string) string {
@@ -125,15 +128,26 @@ func why(err error, action string) string {
 	switch {
 	case r.Code == http.StatusUnauthorized:
 		return "unauthorized: the cluster does not accept the kubeconfig's credentials"
-	case r.Code == http.StatusForbidden:
+	case r.Code == http.StatusForbidden && r.Reason == "Forbidden": // a proxy's says nothing of RBAC
 		if m := userOf.FindStringSubmatch(r.Message); m != nil {
-			return fmt.Sprintf("forbidden: user %q cannot %s (see examples/rbac.yaml)", m[1], action)
+			return fmt.Sprintf("%suser %q cannot %s (see %s in examples/rbac.yaml)", forbidden, m[1], action, roleFor(action))
 		}
-		return "forbidden: " + r.Message
+		return forbidden + r.Message
 	case len(r.Details.Causes) > 0 && r.Code == http.StatusUnprocessableEntity:
 		return sentence(r.Details.Causes)
 	}
 	return r.Message
+}
+
+// roleFor names what grants an action in examples/rbac.yaml.
+func roleFor(action string) string {
+	switch {
+	case strings.HasSuffix(action, hostAddressMap):
+		return "Role obolctl-host-address"
+	case strings.Contains(action, configMaps.plural):
+		return "Role obolctl-serial"
+	}
+	return "ClusterRole obolctl"
 }
 
 // sentence joins what is wrong with the fields of an object, each said once;

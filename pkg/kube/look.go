@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/obolctl/obolctl/pkg/resource"
@@ -227,6 +228,7 @@ func (l *look) cluster() resource.ClusterSighting {
 		s.Unknown[name] = reason
 		s.Why = cmp.Or(s.Why, reason)
 	}
+	s.Forbidden = forbiddenIn(s)
 	for id := range l.lists[resource.ServiceOffer].objects {
 		if !l.wanted[id] && s.Unknown[resource.ServiceOffer] == "" {
 			s.Others = append(s.Others, id)
@@ -234,6 +236,18 @@ func (l *look) cluster() resource.ClusterSighting {
 	}
 	slices.SortFunc(s.Others, resource.ID.Compare)
 	return s
+}
+
+// forbiddenIn gives the reasons, among those for which something is unknown, that
+// RBAC gave.
+func forbiddenIn(s resource.ClusterSighting) []string {
+	reasons := append(slices.Collect(maps.Values(s.Unknown)), s.HostWhy)
+	for _, w := range s.Wallets {
+		reasons = append(reasons, w.Why)
+	}
+	reasons = slices.DeleteFunc(reasons, func(why string) bool { return !strings.HasPrefix(why, forbidden) })
+	slices.Sort(reasons)
+	return slices.Compact(reasons)
 }
 
 // answered reports whether an API server was there to say yes or no.

@@ -116,7 +116,7 @@ func TestWriters(t *testing.T) {
 func TestLookWithoutRights(t *testing.T) {
 	t.Parallel()
 	cluster, seen := open(t, "nobody").Look(t.Context(), kube.Ask{IDs: []resource.ID{there, backend}, Agents: []string{"quant"}, SerialName: "s"})
-	for id, says := range map[resource.ID]string{there: `user "nobody" cannot list serviceoffers`, backend: `user "nobody" cannot list services (see examples/rbac.yaml)`} {
+	for id, says := range map[resource.ID]string{there: `user "nobody" cannot list serviceoffers`, backend: `user "nobody" cannot list services (see ClusterRole obolctl in examples/rbac.yaml)`} {
 		if s := seen[id]; s.Presence != resource.Unknown || !strings.Contains(s.Why, says) {
 			t.Errorf("%s is %v %q, want unknown: %q", id, s.Presence, s.Why, says)
 		}

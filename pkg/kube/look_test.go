@@ -33,7 +33,7 @@ func TestRule06_UnknownIsNotAbsent(t *testing.T) {
 		answers []http.HandlerFunc
 		why     string
 	}{
-		"forbidden":          {[]http.HandlerFunc{forbidden("serviceoffers")}, `forbidden: user "x" cannot list serviceoffers (see examples/rbac.yaml)`},
+		"forbidden":          {[]http.HandlerFunc{forbidden("serviceoffers")}, `forbidden: user "x" cannot list serviceoffers (see ClusterRole obolctl in examples/rbac.yaml)`},
 		"unauthorized":       {[]http.HandlerFunc{status(401, map[string]any{"kind": "Status", "message": "Unauthorized"})}, "unauthorized: the cluster does not accept the kubeconfig's credentials"},
 		"no CRD":             {[]http.HandlerFunc{noCRD}, "the cluster has no ServiceOffer CRD: install the Obol Stack first"},
 		"server error":       {[]http.HandlerFunc{status(500, map[string]any{"kind": "Status", "message": "etcdserver: leader changed"})}, "etcdserver: leader changed"},
@@ -214,7 +214,7 @@ func TestLookAtWallets(t *testing.T) {
 	for name, want := range map[string]resource.Wallet{
 		"whole":  {Agent: resource.Present, Ready: true, Keystore: resource.Present, Address: "0xkeystore"},
 		"bare":   {Agent: resource.Present, Keystore: resource.Absent, Address: "0xstatus"},
-		"locked": {Agent: resource.Present, Ready: true, Why: `forbidden: user "x" cannot get secret remote-signer-keystore in namespace agent-locked (see examples/rbac.yaml)`},
+		"locked": {Agent: resource.Present, Ready: true, Why: `forbidden: user "x" cannot get secret remote-signer-keystore in namespace agent-locked (see ClusterRole obolctl in examples/rbac.yaml)`},
 		"orphan": {Agent: resource.Absent, Keystore: resource.Present, Address: "0xorphan"},
 		"stray":  {Agent: resource.Absent, Keystore: resource.Absent},
 		"leaky":  {Agent: resource.Absent, Why: `garbled answer: a "Secret" instead of a PartialObjectMetadata`},
@@ -227,6 +227,29 @@ func TestLookAtWallets(t *testing.T) {
 	got, _ = a.open(t, 0).Look(t.Context(), kube.Ask{Agents: names})
 	if w := got.Wallets["whole"]; w.Agent != resource.Unknown || w.Keystore != resource.Present || w.Why != "the cluster has no Agent CRD: install the Obol Stack first" {
 		t.Errorf("without the CRD: %+v", w)
+	}
+}
+
+// TestLookForbidden: what RBAC forbids is told apart from what may be seen later,
+// with the role that grants it.
+func TestLookForbidden(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	a.on(offersPath, forbidden("serviceoffers"))
+	a.on("/api/v1/services", text(403, "<html>a proxy signs you in"))
+	a.on("/api/v1/namespaces/kube-system/configmaps/coredns", forbidden("configmaps"))
+	a.on("/api/v1/namespaces/agent-quant/secrets/remote-signer-keystore", forbidden("secrets"))
+	got, _ := a.open(t, 0).Look(t.Context(), kube.Ask{IDs: []resource.ID{there, backend}, Agents: []string{"quant"}})
+	want := []string{
+		`forbidden: user "x" cannot get configmap kube-system/coredns (see Role obolctl-host-address in examples/rbac.yaml)`,
+		`forbidden: user "x" cannot get secret remote-signer-keystore in namespace agent-quant (see ClusterRole obolctl in examples/rbac.yaml)`,
+		`forbidden: user "x" cannot list serviceoffers (see ClusterRole obolctl in examples/rbac.yaml)`,
+	}
+	if diff := cmp.Diff(want, got.Forbidden); diff != "" {
+		t.Errorf("Forbidden (-want +got):\n%s", diff)
+	}
+	if got.Unknown[resource.Service] == "" {
+		t.Errorf("Services were seen: %q", got.Unknown)
 	}
 }
 

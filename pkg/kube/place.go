@@ -23,6 +23,9 @@ type node struct {
 	}
 }
 
+// hostAddressMap is the ConfigMap that may name the host's address.
+const hostAddressMap = "kube-system/coredns"
+
 // readPlace finds the host as the cluster sees it: no address without the peers,
 // since a gateway that knows none refuses everybody; but peers without an
 // address, since the offers file may name that.
@@ -37,7 +40,7 @@ func (l *look) readPlace(ctx context.Context) {
 	case err != nil:
 		l.placeErr = errors.New(why(err, "list nodes"))
 	case hostsErr != nil && !absent(hostsErr):
-		l.place, l.placeErr = resource.Place{Peers: peersOf(all)}, errors.New(why(hostsErr, "get configmap kube-system/coredns"))
+		l.place, l.placeErr = resource.Place{Peers: peersOf(all)}, errors.New(why(hostsErr, "get configmap "+hostAddressMap))
 	default:
 		l.place, l.placeErr = locate(hosts.Data["NodeHosts"], all, l.ask.HostAddresses)
 	}

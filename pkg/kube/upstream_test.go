@@ -75,11 +75,11 @@ func TestUpstream(t *testing.T) {
 		"no Service, a slice is":    {services(), slices(weatherSlice(1, true)), missing},
 		"no Service, slices unseen": {services(), forbidden("endpointslices"), missing},
 		"a name for elsewhere":      {services(weatherService("ExternalName")), slices(), unknown("Service apps/weather stands for something outside the cluster")},
-		"slices forbidden":          {services(weatherService("ClusterIP")), forbidden("endpointslices"), unknown(`forbidden: user "x" cannot list endpointslices (see examples/rbac.yaml)`)},
+		"slices forbidden":          {services(weatherService("ClusterIP")), forbidden("endpointslices"), unknown(`forbidden: user "x" cannot list endpointslices (see ClusterRole obolctl in examples/rbac.yaml)`)},
 		"slices garbled":            {services(weatherService("ClusterIP")), say(page("Pod", "")), unknown(`garbled answer: a "PodList" instead of a EndpointSliceList`)},
-		"services forbidden":        {forbidden("services"), slices(weatherSlice(7)), unknown(`forbidden: user "x" cannot list services (see examples/rbac.yaml)`)},
+		"services forbidden":        {forbidden("services"), slices(weatherSlice(7)), unknown(`forbidden: user "x" cannot list services (see ClusterRole obolctl in examples/rbac.yaml)`)},
 		"services forbidden, ready": {forbidden("services"), slices(weatherSlice(1, true)), present},
-		"nothing to be seen":        {forbidden("services"), forbidden("endpointslices"), unknown(`forbidden: user "x" cannot list endpointslices (see examples/rbac.yaml)`)},
+		"nothing to be seen":        {forbidden("services"), forbidden("endpointslices"), unknown(`forbidden: user "x" cannot list endpointslices (see ClusterRole obolctl in examples/rbac.yaml)`)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

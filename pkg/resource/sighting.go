@@ -249,6 +249,10 @@ type ClusterSighting struct {
 	Wallets map[string]Wallet // by the Agent's name, for each agent that was asked about
 	Unknown map[string]string // kinds whose LIST failed, with the reason
 
+	// Forbidden are the reasons for which something is unknown until somebody
+	// grants a verb: why a step cannot be seen ends with one of them. Sorted.
+	Forbidden []string
+
 	// Others are ServiceOffers beside the asked ones that bear this site's
 	// label, or hold a path or hostname; sorted by namespace and name.
 	Others []ID
