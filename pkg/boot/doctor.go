@@ -52,6 +52,9 @@ type Facts struct {
 
 const install = "obolctl boot install"
 
+// silent is what a check says that only the manager could answer.
+const silent = "nobody can tell while the account's manager does not answer"
+
 // Examine checks what brings a site back. It needs nothing but facts: whatever it
 // was not told counts as missing.
 func Examine(f Facts) []Check {
@@ -148,20 +151,36 @@ func (f Facts) force() Check {
 // policy checks that nothing is given up, and nothing ended that should go on.
 func (f Facts) policy() Check {
 	if len(f.Units) == 0 {
-		return Check{"policy", Unknown, "nobody can tell while the account's manager does not answer", ""}
+		return Check{"policy", Unknown, silent, ""}
 	}
 	var wrong []string
 	next := ""
 	for _, u := range slices.Concat(f.Units, f.Gateways) {
 		if text := f.strays(u); text != "" {
 			wrong = append(wrong, u.Name+" "+text)
-			next = cmp.Or(next, "systemctl --user revert "+u.Name)
+			next = cmp.Or(next, f.undo(u))
 		}
 	}
 	if len(wrong) == 0 {
 		return Check{"policy", Good, "started again for ever, without a start limit; kill mode as it should be", ""}
 	}
 	return Check{"policy", Bad, strings.Join(wrong, "; "), next}
+}
+
+// undo is what takes away the drop-ins that change a unit, or its template; where
+// others do, it shows them.
+func (f Facts) undo(u State) string {
+	names := []string{u.Name}
+	if prefix, _, instance := strings.Cut(u.Name, "@"); instance {
+		names = append(names, prefix+"@"+path.Ext(u.Name))
+	}
+	own := UnitDir(f.Setup.ConfigDir)
+	for _, name := range names {
+		if slices.ContainsFunc(u.DropIns, func(file string) bool { return filepath.Dir(file) == filepath.Join(own, name+".d") }) {
+			return "systemctl --user revert " + name
+		}
+	}
+	return "systemctl --user cat " + u.Name
 }
 
 // strays tells how a loaded service differs in what must hold; "" when it does
@@ -202,11 +221,18 @@ func (f Facts) gateways() Check {
 			idle = append(idle, u.Name+" ("+u.Enabled+")")
 		}
 	}
-	if text := told(group("not moved to systemd", f.Detached), group("not loaded", broken)); text != "" {
+	text := told(group("not moved to systemd", f.Detached), group("not loaded", broken))
+	switch {
+	case text != "":
 		return Check{"gateways", Bad, text, install}
-	}
-	if text := told(group("not enabled, so that only converge starts them", idle), group("masked, so that nothing starts them", masked)); text != "" {
-		return Check{"gateways", Note, text, ""}
+	case len(f.Units) == 0:
+		return Check{"gateways", Unknown, silent, ""}
+	case len(masked) > 0:
+		return Check{"gateways", Bad, group("masked, so that nothing starts them", masked), "systemctl --user unmask " + strings.Join(masked, " ")}
+	case !f.Lingers:
+		return Check{"gateways", Note, "none starts at boot while lingering is off", ""}
+	case len(idle) > 0:
+		return Check{"gateways", Note, group("not enabled, so that only converge starts them", idle), ""}
 	}
 	return Check{"gateways", Good, fmt.Sprintf("%d start at boot by themselves", n), ""}
 }

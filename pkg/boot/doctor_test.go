@@ -63,8 +63,6 @@ func TestExamine(t *testing.T) {
 		"damaged":        {func(f *boot.Facts) { f.Damage = errors.New("it is damaged") }, boot.Check{"executable", boot.Bad, "it is damaged", upgrade}},
 		"another runs": {func(f *boot.Facts) { f.Digest = "fedcba9876543210" },
 			boot.Check{"executable", boot.Note, "0123456789abcdef is pinned, and whole; this one is another (fedcba9876543210)", upgrade}},
-		"no lingering": {func(f *boot.Facts) { f.Lingers = false },
-			boot.Check{"lingering", boot.Bad, "off: systemd starts nothing of op at boot", "sudo loginctl enable-linger op"}},
 		"a file is gone":   {func(f *boot.Facts) { f.Files = f.Files[:3] }, boot.Check{"files", boot.Bad, "missing: " + timer, install}},
 		"a file is edited": {func(f *boot.Facts) { f.Files[2].Text = []byte("x") }, boot.Check{"files", boot.Bad, "not as they would be installed: " + service, install}},
 		"masked":           {func(f *boot.Facts) { f.Units[1].Load = "masked" }, boot.Check{"units", boot.Bad, "not loaded: " + service + " (masked)", install}},
@@ -74,15 +72,15 @@ func TestExamine(t *testing.T) {
 		"last run failed": {func(f *boot.Facts) { f.Units[1].Active, f.Units[1].Result = "failed", "exit-code" },
 			boot.Check{"units", boot.Note, "its last run failed: " + service + " (exit-code)", "journalctl --user -u " + service}},
 		"start limit": {func(f *boot.Facts) { f.Gateways[0].StartLimit = true },
-			boot.Check{"policy", boot.Bad, gateway + " is given up after some starts (StartLimitIntervalSec)", "systemctl --user revert " + gateway}},
+			boot.Check{"policy", boot.Bad, gateway + " is given up after some starts (StartLimitIntervalSec)", "systemctl --user cat " + gateway}},
 		"kill mode": {func(f *boot.Facts) { f.Units[1].KillMode = "control-group" },
-			boot.Check{"policy", boot.Bad, service + " has KillMode=control-group, not process", "systemctl --user revert " + service}},
+			boot.Check{"policy", boot.Bad, service + " has KillMode=control-group, not process", "systemctl --user cat " + service}},
 		"restart": {func(f *boot.Facts) { f.Gateways[0].Restart = "no" },
-			boot.Check{"policy", boot.Bad, gateway + " has Restart=no, not always", "systemctl --user revert " + gateway}},
+			boot.Check{"policy", boot.Bad, gateway + " has Restart=no, not always", "systemctl --user cat " + gateway}},
 		"gateway disabled": {func(f *boot.Facts) { f.Gateways[0].Enabled = "disabled" },
 			boot.Check{"gateways", boot.Note, "not enabled, so that only converge starts them: " + gateway + " (disabled)", ""}},
 		"gateway masked": {func(f *boot.Facts) { f.Gateways[0].Load = "masked" },
-			boot.Check{"gateways", boot.Note, "masked, so that nothing starts them: " + gateway, ""}},
+			boot.Check{"gateways", boot.Bad, "masked, so that nothing starts them: " + gateway, "systemctl --user unmask " + gateway}},
 		"gateway without a unit": {func(f *boot.Facts) { f.Gateways[0].Load = "not-found" },
 			boot.Check{"gateways", boot.Bad, "not loaded: " + gateway + " (not-found)", install}},
 		"detached": {func(f *boot.Facts) { f.Detached = []string{"http.a", "http.b"} },
@@ -114,15 +112,48 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+func TestExamineWithoutLingering(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Lingers = false
+	want := []boot.Check{
+		{"lingering", boot.Bad, "off: systemd starts nothing of op at boot", "sudo loginctl enable-linger op"},
+		{"gateways", boot.Note, "none starts at boot while lingering is off", ""},
+	}
+	got := slices.DeleteFunc(boot.Examine(f), func(c boot.Check) bool { return c.Verdict == boot.Good })
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("what is not well (-want +got):\n%s", diff)
+	}
+}
+
+// TestExamineUndoes names what has the drop-in that is in the way.
+func TestExamineUndoes(t *testing.T) {
+	t.Parallel()
+	const gateway = "obolctl-gateway@home:llm:qwen.service"
+	for file, want := range map[string]string{
+		"/home/op/.config/systemd/user/" + gateway + ".d/x.conf":           "systemctl --user revert " + gateway,
+		"/home/op/.config/systemd/user/obolctl-gateway@.service.d/x.conf":  "systemctl --user revert obolctl-gateway@.service",
+		"/home/op/.config/systemd/user/service.d/x.conf":                   "systemctl --user cat " + gateway,
+		"/etc/systemd/user/obolctl-gateway@home:llm:qwen.service.d/x.conf": "systemctl --user cat " + gateway,
+	} {
+		f := well()
+		f.Gateways[0].Restart, f.Gateways[0].DropIns = "no", []string{file}
+		if got := boot.Examine(f)[5]; got.Subject != "policy" || got.Next != want {
+			t.Errorf("with %s: %+v, want %q", file, got, want)
+		}
+	}
+}
+
 func TestExamineWithoutManager(t *testing.T) {
 	t.Parallel()
 	f := well()
-	f.Away, f.Units, f.Gateways = "it does not answer", nil, nil
+	f.Away, f.Units, f.Gateways, f.Lingers = "it does not answer", nil, nil, false
 	want := []boot.Check{
 		{"units", boot.Bad, "cannot be asked about: it does not answer", ""},
 		{"policy", boot.Unknown, "nobody can tell while the account's manager does not answer", ""},
+		{"gateways", boot.Unknown, "nobody can tell while the account's manager does not answer", ""},
 	}
-	if diff := cmp.Diff(want, boot.Examine(f)[4:6]); diff != "" {
+	if diff := cmp.Diff(want, boot.Examine(f)[4:7]); diff != "" {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 }
@@ -146,7 +177,7 @@ func TestExamineNothing(t *testing.T) {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 	for _, c := range boot.Examine(boot.Facts{Setup: home()}) {
-		if c.Verdict == boot.Good && c.Subject != "gateways" { // of which there are none
+		if c.Verdict == boot.Good {
 			t.Errorf("%s is %+v, of which nothing is known", c.Subject, c)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/account"
@@ -29,7 +30,7 @@ func Linger(ctx context.Context, uid int) error {
 	logind := conn.Object("org.freedesktop.login1", "/org/freedesktop/login1")
 	call := logind.CallWithContext(ctx, "org.freedesktop.login1.Manager.SetUserLinger", 0, uint32(uid), true, false)
 	if call.Err != nil {
-		return fmt.Errorf("%w: %v", ErrMayNotLinger, account.Why(ctx, call.Err))
+		return fmt.Errorf("%w: %s", ErrMayNotLinger, strings.TrimSuffix(account.Why(ctx, call.Err).Error(), "."))
 	}
 	return durable.SyncDir(account.LingerDir)
 }

@@ -50,8 +50,15 @@ func PinnedIn(dir string) (Pinned, error) {
 	return Pinned{link, filepath.Join(dir, name), digest}, nil
 }
 
-// Check fails when the copy is gone, or is not what its name says.
+// Check fails when the copy is gone, cannot be run, or is not what its name says.
 func (p Pinned) Check() error {
+	info, err := os.Stat(p.Path)
+	if err != nil {
+		return fmt.Errorf("cannot find the executable: %v", err)
+	}
+	if info.Mode()&0o100 == 0 {
+		return fmt.Errorf("%q is not executable", p.Path)
+	}
 	digest, err := Digest(p.Path)
 	if err != nil {
 		return err

@@ -111,10 +111,11 @@ func TestPinUnchanged(t *testing.T) {
 func TestPinMends(t *testing.T) {
 	t.Parallel()
 	for name, harm := range map[string]func(t *testing.T, p boot.Pinned) error{
-		"copy damaged": func(_ *testing.T, p boot.Pinned) error { return os.WriteFile(p.Path, []byte("on"), 0o700) },
-		"copy gone":    func(_ *testing.T, p boot.Pinned) error { return os.Remove(p.Path) },
-		"link gone":    func(_ *testing.T, p boot.Pinned) error { return os.Remove(p.Link) },
-		"killed flip":  func(_ *testing.T, p boot.Pinned) error { return os.Symlink("x", p.Link+".new") },
+		"copy damaged":        func(_ *testing.T, p boot.Pinned) error { return os.WriteFile(p.Path, []byte("on"), 0o700) },
+		"copy not executable": func(_ *testing.T, p boot.Pinned) error { return os.Chmod(p.Path, 0o644) },
+		"copy gone":           func(_ *testing.T, p boot.Pinned) error { return os.Remove(p.Path) },
+		"link gone":           func(_ *testing.T, p boot.Pinned) error { return os.Remove(p.Link) },
+		"killed flip":         func(_ *testing.T, p boot.Pinned) error { return os.Symlink("x", p.Link+".new") },
 		"killed copying": func(_ *testing.T, p boot.Pinned) error {
 			return os.WriteFile(filepath.Join(filepath.Dir(p.Link), ".obolctl-1.2.tmp"), nil, 0o600)
 		},
@@ -135,6 +136,9 @@ func TestPinMends(t *testing.T) {
 			pin(t, dir, exe)
 			if got := pinned(t, dir); got != want || got.Check() != nil {
 				t.Errorf("pinned %+v (%v), want %+v", got, got.Check(), want)
+			}
+			if info, err := os.Stat(want.Link); err != nil || info.Mode() != 0o700 {
+				t.Errorf("what units name is %v (%v), want -rwx------", info.Mode(), err)
 			}
 			if diff := cmp.Diff([]string{"obolctl", filepath.Base(want.Path)}, names(t, dir)); diff != "" {
 				t.Errorf("folder (-want +got):\n%s", diff)
