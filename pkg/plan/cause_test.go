@@ -94,6 +94,16 @@ func TestCauses(t *testing.T) {
 			auto:       []string{"restart Gateway/apps/gpu unhealthy restore"},
 			attended:   []string{"restart Gateway/apps/gpu unhealthy restore"},
 		},
+		"hangs since its start": { // and said nothing of itself: only the kernel tells who it is
+			event: func(s *site) {
+				run := s.running[gpuID]
+				run.State, run.Answering, run.Record = resource.GatewayUnknown, false, nil
+				run.Identity.Instance, run.Identity.Digest = "", ""
+			},
+			unattended: []string{"restart Gateway/apps/gpu unhealthy restore"},
+			auto:       []string{"restart Gateway/apps/gpu unhealthy restore"},
+			attended:   []string{"restart Gateway/apps/gpu unhealthy restore"},
+		},
 		"does not answer, in a unit": { // systemd's watchdog ends it, or it comes round
 			event:    func(s *site) { s.silence(gpuID, resource.GatewayUnknown) },
 			auto:     []string{"restart Gateway/apps/gpu unhealthy restore"},

@@ -270,14 +270,22 @@ func (g *glance) present(ctx context.Context, id resource.ID, record resource.Re
 	case ctx.Err() != nil:
 		return resource.Sighting{Why: ctx.Err().Error()}
 	default:
-		r.HealthReason = fmt.Sprintf("it does not answer at its admin socket: %v", err)
-		up, err := age(record.Identity)
-		if err != nil {
-			return resource.Sighting{Why: err.Error()}
-		}
-		if up < g.s.Ready {
-			r.State, r.HealthReason = resource.GatewayStarting, "it is starting"
-		}
+		return g.silent(r, err)
+	}
+	return resource.Sighting{Presence: resource.Present, Gateway: r}
+}
+
+// silent tells of a gateway that does not answer: it is starting for as long as
+// a start may take, and hangs after that.
+func (g *glance) silent(r *resource.Running, cause error) resource.Sighting {
+	up, err := age(r.Identity)
+	switch {
+	case err != nil:
+		return resource.Sighting{Why: err.Error()}
+	case up < g.s.Ready:
+		r.State, r.HealthReason = resource.GatewayStarting, "it is starting"
+	default:
+		r.State, r.HealthReason = resource.GatewayUnknown, fmt.Sprintf("it does not answer at its admin socket: %v", cause)
 	}
 	return resource.Sighting{Presence: resource.Present, Gateway: r}
 }
@@ -292,10 +300,12 @@ func (g *glance) stray(ctx context.Context, id resource.ID, who resource.Identit
 		return resource.Sighting{Presence: resource.Present, Gateway: r}
 	}
 	a, err := call(ctx, dir, "GET", "/identity", g.s.Answer)
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		return resource.Sighting{Why: ctx.Err().Error()}
-	}
-	if err == nil && same(a.Identity, who) {
+	case err != nil && r.Supervisor == resource.Detached: // systemd has a time limit of its own
+		return g.silent(r, err)
+	case err == nil && same(a.Identity, who):
 		r.State, r.Answering, r.Identity, r.Restarts = a.State, true, a.Identity, a.Restarts
 		r.Healthy, r.HealthReason, r.HealthSince, r.PathSeen, r.Listen = a.Healthy, a.HealthReason, a.HealthSince, a.PathSeen, a.Listen
 	}

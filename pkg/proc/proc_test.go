@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -338,6 +339,34 @@ func TestFindsWhatWasStartedButNotReported(t *testing.T) {
 	}
 	if g := put(t, s, want, resource.Terms{}); g.Identity.PID != orphan.Process.Pid {
 		t.Errorf("pid = %d, want %d", g.Identity.PID, orphan.Process.Pid)
+	}
+}
+
+// TestHangsBeforeItsRecord has a gateway stand still from its first instruction
+// on: it starts for as long as a start may take, and is replaced after that.
+func TestHangsBeforeItsRecord(t *testing.T) {
+	t.Parallel()
+	runtime.LockOSThread() // what is traced belongs to a thread
+	dir, want := here(t), unique()
+	home := folder(dir, want.ID)
+	plant(t, home, want, nil)
+	hung := exec.CommandContext(context.Background(), os.Args[0], "gateway", "serve", "--config", filepath.Join(home, resource.ConfigFile), "--ready-fd", "3")
+	hung.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
+	if err := hung.Start(); err != nil {
+		t.Skipf("nothing can be traced here: %v", err)
+	}
+	t.Cleanup(func() { _ = hung.Process.Kill() }) // mostly it was
+	go hung.Wait()                                // a zombie would not be gone
+	for ready, state := range map[time.Duration]resource.GatewayState{time.Hour: resource.GatewayStarting, time.Nanosecond: resource.GatewayUnknown} {
+		s := supervisor(t, dir, func(c *proc.Config) { c.Units, c.Ready = proc.Units{}, ready })
+		_, seen := s.Look(t.Context(), []resource.ID{want.ID})
+		if got := seen[want.ID]; got.Presence != resource.Present || got.Gateway.State != state || got.Gateway.Identity.PID != hung.Process.Pid {
+			t.Errorf("%v for a start: seen %+v %+v, want it %q", ready, got, got.Gateway, state)
+		}
+	}
+	s := supervisor(t, dir, func(c *proc.Config) { c.Units, c.Grace = proc.Units{}, 100*time.Millisecond })
+	if g := put(t, s, want, resource.Terms{Restart: true}); g.Identity.PID == hung.Process.Pid || !g.Answering {
+		t.Errorf("replaced by %+v", g)
 	}
 }
 
