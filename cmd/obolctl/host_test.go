@@ -784,3 +784,30 @@ func TestRule06_UnseenIsNotDrained(t *testing.T) {
 	damage(record)
 	o.must(0, "undrain", "http.a0")
 }
+
+// TestRule14_ConvergeOfAnotherAccount: one that root starts by mistake takes nothing
+// from the account whose state it is, not even by noting that it was refused.
+func TestRule14_ConvergeOfAnotherAccount(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("folders are given away by root")
+	}
+	op := newOperator(t)
+	op.write("offers.hcl", note(t, "tides"))
+	op.must(0, "apply", "--auto-approve")
+	site := filepath.Join(op.dir, "state", "obolctl", "default")
+	before, err := os.ReadFile(filepath.Join(site, "site.json"))
+	if err == nil {
+		err = os.Chown(site, 12345, 12345)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := op.must(1, "converge", "--site", "default")
+	if !strings.Contains(r.stderr, "belongs to #12345") || !strings.Contains(r.stderr, "sudo -iu") {
+		t.Error(r)
+	}
+	if after, err := os.ReadFile(filepath.Join(site, "site.json")); err != nil || string(after) != string(before) {
+		t.Errorf("site.json was written: %v\n%s", err, after)
+	}
+}

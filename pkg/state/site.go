@@ -21,7 +21,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -70,6 +73,9 @@ func open(dir, site string, network func(path string) (string, error)) (*Site, e
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the state of site %q: %w", site, err)
 	}
+	if err := s.owned(dir); err != nil {
+		return nil, err
+	}
 	remote, err := network(there)
 	if err != nil {
 		return nil, fmt.Errorf("cannot tell what file system %q is on: %w", there, err)
@@ -81,6 +87,39 @@ func open(dir, site string, network func(path string) (string, error)) (*Site, e
 		return nil, err
 	}
 	return s, nil
+}
+
+// owned refuses the site's folder where it is another account's; and where there is
+// none, to root, a folder of all sites that is: root could make it there, and that
+// account could not read it.
+func (s *Site) owned(dir string) error {
+	path, me := s.dir, os.Geteuid()
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) && me == 0 {
+		path = dir
+		info, err = os.Stat(path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("cannot open the state of site %q: %w", s.name, err)
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(stat.Uid) == me {
+		return nil
+	}
+	owner := accountName(int(stat.Uid))
+	return fmt.Errorf("state folder %q belongs to %s, and this is %s: run obolctl as that account, such as by: sudo -iu '%s' obolctl …", path, owner, accountName(me), owner)
+}
+
+// accountName names an account, as sudo takes it.
+func accountName(uid int) string {
+	account, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return fmt.Sprintf("#%d", uid)
+	}
+	return account.Username
 }
 
 func validName(site string) bool {

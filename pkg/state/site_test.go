@@ -368,6 +368,27 @@ func TestHolderOfAnotherMachine(t *testing.T) {
 	}
 }
 
+// TestRule14_AnotherAccount: root writes nothing into the folder of another account,
+// which could not read it then.
+func TestRule14_AnotherAccount(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("folders are given away by root")
+	}
+	const other = 12345
+	for whose, site := range map[string]string{".": "fresh", "home": "home"} {
+		dir := t.TempDir()
+		must(t, lock(t, openSite(t, dir)).Close(), os.Chown(filepath.Join(dir, whose), other, other))
+		for _, name := range []string{"home", "fresh"} {
+			_, err := state.Open(dir, name)
+			refused := err != nil && strings.Contains(err.Error(), "belongs to #12345") && strings.Contains(err.Error(), "sudo -iu '#12345' obolctl")
+			if refused != (name == site) {
+				t.Errorf("%s is another's: site %s: %v", whose, name, err)
+			}
+		}
+	}
+}
+
 // TestFullDiskLeavesTheOldState runs a process whose files may not grow beyond
 // a few kilobytes, as on a full disk: every write fails, and everything that
 // was there can be read afterwards.
