@@ -42,26 +42,43 @@ type workspace struct {
 	patience            time.Duration // as kube.Config has it
 }
 
-// openSite opens the memory of the site that the command line, the environment
-// or the only one there names. The file is not read once anything is remembered.
+// openSite opens the memory of the site that the command line, the environment or
+// the only one there names.
 func openSite(c *cli.Context, p process) (*workspace, error) {
 	w := &workspace{process: p, options: optionsOf(c, p)}
 	name := w.options.site
 	if name == "" {
 		sites, err := livingSites(w.stateDir)
+		if err == nil {
+			name, err = w.onlySite(sites, c.Command.Name != "converge")
+		}
 		if err != nil {
 			return nil, err
 		}
-		switch {
-		case len(sites) > 1:
-			return nil, misuse("this machine has several sites (%s): say which with --site", strings.Join(sites, ", "))
-		case len(sites) == 1:
-			name = sites[0]
-		default:
-			name = w.declaredSite()
-		}
 	}
 	return w, w.open(c.Context, name)
+}
+
+// onlySite is the site that is meant where none was said: the only one there is, but
+// not where the offers file is another's. Who never opens the file once something is
+// remembered does not ask it.
+func (w *workspace) onlySite(sites []string, ask bool) (string, error) {
+	if len(sites) > 1 {
+		return "", misuse("this machine has several sites (%s): say which with --site", strings.Join(sites, ", "))
+	}
+	if len(sites) == 1 && !ask {
+		return sites[0], nil
+	}
+	declared := offerfile.Site(offerfile.Input{
+		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
+	})
+	switch {
+	case len(sites) == 0:
+		return cmp.Or(declared, "default"), nil
+	case declared != "" && declared != sites[0]:
+		return "", misuse("what this machine remembers is of site %s, and %s is of site %s: say which with --site", sites[0], w.files[0], declared)
+	}
+	return sites[0], nil
 }
 
 // livingSites lists the sites that somebody may mean: all, but for those that hold
@@ -91,18 +108,6 @@ func livingSites(dir string) ([]string, error) {
 func destroyed(m plan.Memory) bool {
 	made := slices.ContainsFunc(slices.Collect(maps.Keys(m.Made)), func(id resource.ID) bool { return id.Kind != resource.Namespace })
 	return m.Accepted != nil && m.Marks.Tombstones != nil && len(m.Accepted.Set.Offers)+len(m.Accepted.Set.Waiting)+len(m.Unfinished) == 0 && !made
-}
-
-// declaredSite is the site that the offers file names, if there is one that
-// parses: the one to ask about where nothing is remembered of any.
-func (w *workspace) declaredSite() string {
-	f, diags := offerfile.Load(offerfile.Input{
-		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
-	})
-	if diags.HasErrors() || f.Settings.Site == "" {
-		return "default"
-	}
-	return f.Settings.Site
 }
 
 // open opens the memory of a site, and the hands on the host.

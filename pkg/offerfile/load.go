@@ -113,6 +113,25 @@ type loader struct {
 // that acts on it checks HasErrors first; it is nil when a file cannot be read
 // or is no HCL.
 func Load(in Input) (*File, Diagnostics) {
+	l := newLoader(in)
+	if l.open() {
+		l.load()
+	}
+	return l.file, l.log.result()
+}
+
+// Site reads which site offers files name, whatever else is wrong with them; "" where
+// they name none, or are no HCL.
+func Site(in Input) string {
+	l := newLoader(in)
+	l.open()
+	if l.file == nil {
+		return ""
+	}
+	return l.file.Settings.Site
+}
+
+func newLoader(in Input) *loader {
 	l := &loader{
 		in: in, log: newLog(), lang: newLanguage(),
 		vars: map[string]*variable{}, locals: map[string]*attr{}, blocks: map[string][]*hclsyntax.Block{},
@@ -121,9 +140,7 @@ func Load(in Input) (*File, Diagnostics) {
 	if len(l.in.Paths) == 0 {
 		l.in.Paths = []string{DefaultPath}
 	}
-	l.read()
-	l.load()
-	return l.file, l.log.result()
+	return l
 }
 
 // read finds and parses the files.
@@ -186,11 +203,13 @@ func (l *loader) cannotRead(path string, err error) {
 	l.log.errorAt(hcl.Range{}, "Cannot read offers file", sentence(err))
 }
 
-// load makes a File of the sources.
-func (l *loader) load() {
+// open reads the files as far as their settings, and reports whether there is more
+// to say of them.
+func (l *loader) open() bool {
+	l.read()
 	l.parse()
 	if l.log.list.HasErrors() {
-		return
+		return false
 	}
 	l.file = &File{Dir: l.dir, sources: l.sources, blocks: map[offer.Address]standing{}}
 	sum := sha256.New()
@@ -201,9 +220,11 @@ func (l *loader) load() {
 	l.file.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	l.sort()
 	l.evaluate()
-	if l.settings() {
-		return
-	}
+	return l.settings()
+}
+
+// load makes what is left of a File.
+func (l *loader) load() {
 	l.cluster()
 	l.readDefaults()
 	for _, kind := range []string{"inference", "http", "agent", "demo"} {

@@ -12,22 +12,15 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 )
 
-// settings reads the obolctl block, and reports whether the file is for
-// another version: all else that could be said of it would mislead.
+// settings reads the obolctl block, and reports whether the file is for this version:
+// else all that could be said of it would mislead.
 func (l *loader) settings() bool {
 	s := l.one("obolctl", l.lang.settings)
 	if s == nil {
-		return false
+		return true
 	}
 	r := l.reader(l.root)
 	out := &l.file.Settings
-	if v, f := r.text(s, "required_version"); f == got {
-		out.RequiredVersion = v
-		if !r.meets(s, v) {
-			l.log.list = l.log.list[len(l.log.list)-1:]
-			return true
-		}
-	}
 	if v, f := r.text(s, "site"); f == got {
 		if err := offer.CheckName(v); err != nil {
 			r.failIn(s, "site", "Bad site", fmt.Sprintf("A site names a folder, units and labels: %s", sentence(err)))
@@ -35,8 +28,15 @@ func (l *loader) settings() bool {
 			out.Site = v
 		}
 	}
+	if v, f := r.text(s, "required_version"); f == got {
+		out.RequiredVersion = v
+		if !r.meets(s, v) {
+			l.log.list = l.log.list[len(l.log.list)-1:]
+			return false
+		}
+	}
 	out.RequireCleanGit, _ = r.boolean(s, "require_clean_git")
-	return false
+	return true
 }
 
 // meets checks this build against required_version; a suffix such as -rc.1
