@@ -475,12 +475,16 @@ func (r *execution) sellers() (all, waited []offer.Offer) {
 }
 
 // stuck tells of ServiceOffers and gateways with which something was withheld, or
-// failed: not an upgrade, without which they sell as before.
+// failed: not an upgrade, without which they sell as before. An offer whose gateway
+// is kept from starting is stuck with it.
 func (r *execution) stuck() map[resource.ID]bool {
 	out := map[resource.ID]bool{}
 	for _, c := range r.plan.Changes {
 		for _, s := range c.Steps {
 			out[s.ID] = out[s.ID] || s.Withheld && s.Cause != plan.Upgraded || s.Action == plan.Block
+			if s.Withheld && s.Action == plan.Start {
+				out[offerID(c.Key)] = true
+			}
 		}
 	}
 	for _, o := range r.outcomes {

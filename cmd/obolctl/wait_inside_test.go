@@ -123,6 +123,21 @@ func TestSellers(t *testing.T) {
 	}
 }
 
+// TestWithheldIsNotWaitedFor: an offer does not sell before what was withheld of it
+// is settled, when that is the start of its gateway; one whose upgrade is, sells.
+func TestWithheldIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	held, old, fine := sold("held"), sold("old"), sold("fine")
+	withheld := func(o offer.Offer, a plan.Action, c plan.Cause) plan.Change {
+		return plan.Change{Address: o.Address, Key: o.Key(), Withheld: true, Steps: []plan.Step{{ID: gatewayID(o.Key()), Action: a, Cause: c, Withheld: true}}}
+	}
+	r := &execution{in: plan.Input{Now: time.Now(), Want: &plan.Set{Offers: []offer.Offer{held, old, fine}}}}
+	r.plan.Changes = []plan.Change{withheld(held, plan.Start, plan.HeldDown), withheld(old, plan.Restart, plan.Upgraded)}
+	if _, waited := r.sellers(); len(waited) != 2 || waited[0].Name != "old" || waited[1].Name != "fine" {
+		t.Errorf("it waits for %v", waited)
+	}
+}
+
 // TestOneTouchFails: an offer that cannot be touched keeps no other from it, and
 // is not tried again.
 func TestOneTouchFails(t *testing.T) {
