@@ -17,6 +17,9 @@ import (
 func TestReboot(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 10)
+	s.cluster.bringAgent()
+	s.sellHosted()
+	s.root("sync")
 	for how, c := range map[string]struct {
 		reset func()
 		late  time.Duration
@@ -36,17 +39,19 @@ func TestReboot(t *testing.T) {
 		measured(t, how+": from the API server answering to ten offers Ready", s.cluster.areReady(10).Sub(began), 2*time.Second)
 		<-up
 		stack := time.Now()
-		s.sells(s.names...)
+		s.sells(s.all()...)
 		measured(t, how+": from the API server answering to ten offers for sale", time.Since(began), 0)
 		measured(t, how+": from the stack answering to ten offers for sale", time.Since(stack), 0)
 		s.isBought("g00")
 		s.isBought("g09")
+		s.hostedAreBought()
 		s.done()
 	}
 }
 
 // TestWiped: a cluster that is rebuilt from nothing between boots sells what was
 // sold, and neither what was drained, be it by another tool, nor what was deleted.
+// An agent's offer waits until the agent is back, which nobody but the stack makes.
 func TestWiped(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 13)
@@ -54,14 +59,21 @@ func TestWiped(t *testing.T) {
 	drain := []byte(`{"spec":{"drainAt":"2026-01-02T03:04:05Z","drainGracePeriod":"0s"}}`)
 	_, err := s.cluster.client.Resource(serviceOffers).Namespace("default").Patch(t.Context(), "g11", types.MergePatchType, drain, metav1.PatchOptions{})
 	s.ok(err)
+	s.cluster.bringAgent()
+	s.sellHosted()
 	s.converge() // as the timer does: nothing else has seen that drain
-	s.sells(s.names[:10]...)
+	s.sells(append(s.names[:10:10], s.hosted...)...)
 	s.cluster.down()
 	s.reboot()
 	up := s.background(s.cluster.wipe)
 	s.restores("etcd empty", 12, 10)
 	<-up
-	s.sells(s.names[:10]...)
+	s.sells(append(s.names[:10:10], "hello")...)
+	s.converged(2)
+	s.has(s.unseen("obolctl status agent.quant"), 0, "there is no agent quant, and none is ever created here")
+	s.cluster.bringAgent()
+	s.converge()
+	s.sells(append(s.names[:10:10], s.hosted...)...)
 	if _, back := s.cluster.offers()["g12"]; back {
 		t.Error("what was deleted is back")
 	}

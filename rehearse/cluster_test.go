@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -66,9 +67,10 @@ func (c *cluster) give(m *machine) string {
 
 func (c *cluster) folder() string { return filepath.Join(c.dir, "cluster") }
 
-func (c *cluster) sandbox(args ...string) {
-	c.t.Helper()
-	c.beside(append(append([]string{"../bin/obol-sandbox"}, args...), "--dir", c.folder())...)
+func (c *cluster) sandbox(args ...string) { c.t.Helper(); c.ok(c.trySandbox(args...)) }
+
+func (c *cluster) trySandbox(args ...string) error {
+	return c.beside(slices.Concat([]string{"../bin/obol-sandbox"}, args, []string{"--dir", c.folder()})...)
 }
 
 // down stops the cluster, as a reboot of its host would; up starts it again, and
@@ -157,11 +159,11 @@ func (c *cluster) offers() map[string]unstructured.Unstructured {
 	return out
 }
 
-// has waits until there are so many offers, and gives the time.
+// has waits until there are so many offers that have a gateway, and gives the time.
 func (c *cluster) has(want int) time.Time {
 	c.t.Helper()
 	eventually(c.t, time.Minute, func() string {
-		if n := len(c.offers()); n < want {
+		if n := c.count(func(unstructured.Unstructured) bool { return true }); n < want {
 			return fmt.Sprintf("there are %d offers, not %d", n, want)
 		}
 		return ""
@@ -169,11 +171,12 @@ func (c *cluster) has(want int) time.Time {
 	return time.Now()
 }
 
-// areReady waits until so many offers are Ready, and gives the time.
+// areReady waits until so many offers that have a gateway are Ready, and gives the
+// time.
 func (c *cluster) areReady(want int) time.Time {
 	c.t.Helper()
 	eventually(c.t, time.Minute, func() string {
-		if n := c.ready(); n < want {
+		if n := c.count(ready); n < want {
 			return fmt.Sprintf("%d offers are Ready, not %d", n, want)
 		}
 		return ""
@@ -181,16 +184,21 @@ func (c *cluster) areReady(want int) time.Time {
 	return time.Now()
 }
 
-// ready counts the offers that are Ready.
-func (c *cluster) ready() int {
+// count counts the offers that have a gateway, and of which something is true.
+func (c *cluster) count(is func(unstructured.Unstructured) bool) int {
 	n := 0
-	for _, o := range c.offers() {
-		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // none yet: not ready
-		for _, one := range conditions {
-			if one, _ := one.(map[string]any); one["type"] == "Ready" && one["status"] == "True" {
-				n++
-			}
+	for name, o := range c.offers() {
+		if hasGateway(name) && is(o) {
+			n++
 		}
 	}
 	return n
+}
+
+func ready(o unstructured.Unstructured) bool {
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // none yet: not ready
+	return slices.ContainsFunc(conditions, func(c any) bool {
+		one, _ := c.(map[string]any)
+		return one["type"] == "Ready" && one["status"] == "True"
+	})
 }

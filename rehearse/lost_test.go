@@ -181,20 +181,24 @@ E`)
 
 // TestRolledBack: what a cluster has forgotten with its last minute is brought
 // back, since it was lost and not deleted. What was drained or deleted in that
-// minute stays so.
+// minute stays so. A price that was changed in it is the one before again, for
+// buyers too, until a person says otherwise.
 func TestRolledBack(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 3)
+	s.cluster.bringAgent()
 	s.cluster.down()
 	folder, saved := s.cluster.folder(), s.cluster.folder()+".saved"
 	if out, err := exec.Command("cp", "-a", folder, saved).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	s.cluster.up()
-	s.declare(13, "0.5")
-	s.login("obolctl apply --auto-approve; obolctl drain inference.g01 --now; obolctl delete inference.g02 --auto-approve")
-	left := slices.Concat(s.names[:1], s.names[3:])
+	s.declare(13, "0.6")
+	s.sellHosted()
+	s.login("obolctl drain inference.g01 --now; obolctl delete inference.g02 --auto-approve")
+	left := slices.Concat(s.names[:1], s.names[3:], s.hosted)
 	s.sells(left...)
+	s.asks("600", "g00", "g03")
 	forgotten := s.cluster.offers()["g03"]
 	s.root("sync")
 	s.cluster.down()
@@ -205,7 +209,17 @@ func TestRolledBack(t *testing.T) {
 	s.restores("etcd's last minute lost", 12, 11)
 	<-up
 	s.sells(left...)
+	s.converged(2)
+	s.asks("500", "g00")
+	s.asks("600", "g03")
+	for _, name := range []string{"g00", "g01"} {
+		s.has(s.unseen("obolctl status inference."+name), 0, `price.perMTok live "0.5" accepted "0.6" next: obolctl apply --target inference.`+name)
+	}
+	s.login("obolctl apply --auto-approve")
+	s.asks("600", "g00")
+	s.converge()
 	s.done()
+	s.sells(left...)
 	if now := s.cluster.offers()["g03"]; now.GetUID() == forgotten.GetUID() {
 		t.Error("the cluster has forgotten nothing")
 	}

@@ -298,16 +298,14 @@ func (m *machine) run(cmd *exec.Cmd) result {
 
 // beside runs a command of the host in the machine's network. What that leaves
 // running outlives the machine's reboots, and ends with the test.
-func (m *machine) beside(args ...string) {
-	m.t.Helper()
-	var said string
-	err := m.network.within(func() (err error) {
-		said, err = m.group.leaf("beside").run(exec.Command(args[0], args[1:]...))
-		return err
+func (m *machine) beside(args ...string) error {
+	return m.network.within(func() error {
+		said, err := m.group.leaf("beside").run(exec.Command(args[0], args[1:]...))
+		if err != nil {
+			return fmt.Errorf("%q: %v\n%s", args, err, said)
+		}
+		return nil
 	})
-	if err != nil {
-		m.t.Fatalf("%q: %v\n%s", args, err, said)
-	}
 }
 
 // get asks from beside the machine, and gives status and body; 0 when nothing

@@ -4,7 +4,9 @@ package rehearse_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +14,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 // A shop is a machine on which the seller sells offers that are called g00, g01
@@ -21,7 +25,8 @@ type shop struct {
 	*machine
 	cluster *cluster
 	names   []string
-	port    int // where the gateway of g00 listens; that of g01 does at the next
+	hosted  []string // what it sells besides: hostedOffers, once it does
+	port    int      // where the gateway of g00 listens; that of g01 does at the next
 }
 
 // upstream is what all offers sell. It runs beside the machine.
@@ -100,10 +105,16 @@ func (s *shop) answering(names []string) []string {
 	return out
 }
 
+// hasGateway tells those offers from hostedOffers by their names.
+func hasGateway(name string) bool { return strings.HasPrefix(name, "g") }
+
+// all gives the names of what has a gateway, and of what has none.
+func (s *shop) all() []string { return slices.Concat(s.names, s.hosted) }
+
 // quoted gives those that a buyer is asked to pay for.
 func (s *shop) quoted() []string {
 	var out []string
-	for _, name := range s.names {
+	for _, name := range s.all() {
 		if code, _ := s.get(edge + "/services/" + name + "/v1/models"); code == http.StatusPaymentRequired {
 			out = append(out, name)
 		}
@@ -131,7 +142,7 @@ func (s *shop) listed() []string {
 // an edge that does not ask it.
 func (s *shop) sells(names ...string) {
 	s.t.Helper()
-	want := [3][]string{names, names, names}
+	want := [3][]string{slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !hasGateway(name) }), names, names}
 	eventually(s.t, patience, func() string {
 		offers := s.cluster.offers()
 		asked := slices.DeleteFunc(slices.Clone(s.names), func(name string) bool {
@@ -151,6 +162,32 @@ func (s *shop) stillSells(names ...string) {
 	want := [3][]string{names, names, names}
 	eventually(s.t, patience, func() string {
 		return cmp.Diff(want, [3][]string{s.answering(names), these(s.quoted()), these(s.listed())})
+	})
+}
+
+// asks waits until these offers ask a buyer for an amount, in the token's smallest
+// unit.
+func (s *shop) asks(amount string, names ...string) {
+	s.t.Helper()
+	eventually(s.t, patience, func() string {
+		for _, name := range names {
+			r, err := s.client.Get(edge + "/services/" + name + "/v1/models")
+			if err != nil {
+				return err.Error()
+			}
+			body, err := io.ReadAll(r.Body)
+			if err = errors.Join(err, r.Body.Close()); err != nil {
+				return err.Error()
+			}
+			terms, err := x402.ParseChallenge(r.Header, body)
+			if err != nil {
+				return fmt.Sprintf("%s asks for no payment: %s", name, err)
+			}
+			if got := terms.Accepts[0].Amount; got != amount {
+				return fmt.Sprintf("%s asks for %s, not %s", name, got, amount)
+			}
+		}
+		return ""
 	})
 }
 
