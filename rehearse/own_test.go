@@ -5,19 +5,23 @@ package rehearse_test
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/obolctl/obolctl/internal/paytest"
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
 // ownOffer has nothing in the cluster: its gateway charges for it, and has a
-// facilitator beside the machine. The upstream wants a key of it, which only the
-// units' environment file has.
+// facilitator beside the machine. A stream of it is paid for at its end. The
+// upstream wants a key of it, which only the units' environment file has.
 const (
 	ownURL      = "http://127.0.0.1:8500"
 	ownPath     = "/own" // of the upstream
+	streamPath  = ownPath + "/stream"
 	ownKey      = "Bearer of $%\\ keys"
 	facilitator = "127.0.0.1:9001"
 	ownOffer    = `http "own" {
@@ -34,6 +38,7 @@ const (
   gateway {
     listen     = 8500
     public_url = "` + ownURL + `"
+    settle     = "after"
   }
 }
 `
@@ -44,7 +49,9 @@ func (s *shop) sellOwn() {
 	s.t.Helper()
 	l, err := s.network.listen(facilitator)
 	s.ok(err)
-	server := &http.Server{Handler: &paytest.Facilitator{}}
+	s.cashier = &cashier{settled: map[x402.Address]int{}}
+	s.cashier.Handle = s.cashier.answer
+	server := &http.Server{Handler: s.cashier}
 	s.t.Cleanup(func() { server.Close() })
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
 	s.peek("mkdir -p .config/obolctl")
@@ -53,6 +60,89 @@ func (s *shop) sellOwn() {
 	s.write(offersFile, s.peek("cat "+offersFile)+"\n"+ownOffer)
 	s.login("obolctl apply --auto-approve")
 	s.ownAnswers("", http.StatusPaymentRequired, "")
+}
+
+// A cashier is the facilitator of ownOffer. While it is away it settles nothing.
+type cashier struct {
+	paytest.Facilitator
+
+	mu      sync.Mutex
+	away    bool
+	settled map[x402.Address]int // how often it was asked to settle, while it was there
+}
+
+func (c *cashier) answer(w http.ResponseWriter, _ *http.Request, call paytest.Call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if call.Path == "/settle" && c.away {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	if call.Path == "/settle" {
+		c.settled[call.Payer]++
+	}
+	c.Answer(w, call)
+}
+
+// goes has it go away, or come back.
+func (c *cashier) goes(away bool) { c.mu.Lock(); defer c.mu.Unlock(); c.away = away }
+
+// times gives how often each payment was to be settled.
+func (c *cashier) times() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Values(c.settled))
+}
+
+// borrow has a buyer begin to read a stream. The rest comes once goOn is closed.
+func (s *shop) borrow(payment string) (rest <-chan string) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, ownURL+strings.TrimPrefix(streamPath, ownPath), nil)
+	s.ok(err)
+	r.Header.Set(x402.PaymentHeader, payment)
+	client := s.network.client()
+	client.Timeout = patience
+	resp, err := client.Do(r)
+	s.ok(err)
+	first := make([]byte, len(firstEvent))
+	_, err = io.ReadFull(resp.Body, first)
+	s.ok(err)
+	if string(first) != firstEvent {
+		s.t.Fatalf("a stream begins with %d %q", resp.StatusCode, first)
+	}
+	said := make(chan string, 1)
+	go func() {
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			text = append(text, err.Error()...)
+		}
+		said <- string(text)
+	}()
+	return said
+}
+
+const firstEvent, lastEvent = "data: first\n\n", "data: last\n\n"
+
+// serveUpstream is what all offers sell.
+func (s *shop) serveUpstream(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, ownPath) && r.Header.Get("Authorization") != ownKey {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	if r.URL.Path != streamPath {
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, firstEvent)
+	if http.NewResponseController(w).Flush() != nil {
+		return
+	}
+	select {
+	case <-s.goOn:
+		fmt.Fprint(w, lastEvent)
+	case <-r.Context().Done():
+	}
 }
 
 // payment signs what ownOffer costs.

@@ -27,6 +27,9 @@ type shop struct {
 	names   []string
 	hosted  []string // what it sells besides: hostedOffers, once it does
 	port    int      // where the gateway of g00 listens; that of g01 does at the next
+
+	cashier *cashier      // of ownOffer, once it is sold
+	goOn    chan struct{} // closed: streams that began end
 }
 
 // upstream is what all offers sell. It runs beside the machine.
@@ -49,14 +52,11 @@ func openShop(t testing.TB, offers int) *shop {
 	m := boot(t)
 	l, err := m.network.listen(upstream)
 	m.ok(err)
-	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if strings.HasPrefix(r.URL.Path, ownPath) && r.Header.Get("Authorization") != ownKey {
-			w.WriteHeader(http.StatusUnauthorized)
-		}
-	})}
+	s := &shop{machine: m, port: 8400, goOn: make(chan struct{})}
+	server := &http.Server{Handler: http.HandlerFunc(s.serveUpstream)}
 	t.Cleanup(func() { server.Close() })
 	go server.Serve(l) //nolint:errcheck // it is closed with the test
-	s := &shop{machine: m, cluster: m.startCluster(), port: 8400}
+	s.cluster = m.startCluster()
 	m.install("../bin/obolctl", "/usr/local/bin/obolctl")
 	s.declare(offers, "0.5")
 	m.login("obolctl apply --auto-approve")

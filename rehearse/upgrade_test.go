@@ -8,12 +8,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestBinaryUpgraded: another executable changes nothing until somebody says so.
-// What was paid before the upgrade is known after it.
+// What was paid before the upgrade is known after it, and a stream that is under
+// way is read to its end, and paid for once, though only the new one can settle it.
 func TestBinaryUpgraded(t *testing.T) {
 	t.Parallel()
 	s := openInstalled(t, 2)
@@ -28,15 +32,34 @@ func TestBinaryUpgraded(t *testing.T) {
 		t.Errorf("plan does not say that there is a newer one:\n%s", out)
 	}
 	old := s.versions()
-	s.login("obolctl apply --auto-approve --approve config")
+	lent := s.payment()
+	rest := s.borrow(lent)
+	s.cashier.goes(true)
+	upgraded := s.background(func() { s.login("obolctl apply --auto-approve --approve config") })
+	eventually(t, patience, func() string {
+		return cmp.Diff("deactivating", s.peek("systemctl --user show -P ActiveState obolctl-gateway@home:default:own"))
+	})
+	close(s.goOn)
+	if got := <-rest; got != lastEvent {
+		t.Errorf("a stream ends with %q when its gateway is upgraded", got)
+	}
+	<-upgraded
+	s.has(s.unseen("obolctl sales http.own"), 0, "owed")
+	s.cashier.goes(false)
+	eventually(t, patience, func() string { return s.lacks(s.unseen("obolctl sales http.own"), 0, "http.own 0.02 USDC on base-sepolia testnet 2") })
 	s.isBought("g00")
-	s.ownAnswers(payment, http.StatusPaymentRequired, "used")
+	for _, p := range []string{payment, lent} {
+		s.ownAnswers(p, http.StatusPaymentRequired, "used")
+	}
 	s.backWithCluster()
 	s.sells(s.names...)
 	s.done()
 	s.isBought("g00")
 	s.ownAnswers(payment, http.StatusPaymentRequired, "used")
 	s.ownAnswers(s.payment(), http.StatusOK, "")
+	if got := s.cashier.times(); !slices.Equal(got, []int{1, 1, 1}) {
+		t.Errorf("three payments were to be settled this often: %v", got)
+	}
 	if got := s.versions(); old == got || got != "99.0.0 99.0.0 99.0.0" {
 		t.Errorf("the gateways are of versions %s, and were of %s", got, old)
 	}
