@@ -43,14 +43,22 @@ func TestBootCommands(t *testing.T) {
 	s.has(s.asSeller("obolctl boot install --every 1h"), 0, "Enabled lingering", "pinned "+home+"/.local/share/obolctl/bin/obolctl-", "moved the gateway of inference.g02 to systemd")
 	s.sells(s.names...)
 	s.has(s.asSeller("obolctl boot install"), 0, "nothing was changed", "1h after each run")
+	s.has(s.asSeller("obolctl boot install --notify nosuch"), 1, "nothing was installed: --notify nosuch.service", "(not-found)")
 	s.has(s.asSeller("mkdir -p ~/.config/obolctl; echo export A=1 >~/.config/obolctl/environment; chmod 644 ~/.config/obolctl/environment; obolctl boot status"), 0,
 		"ok gateways 3 start at boot by themselves", "note environment others may read "+home+"/.config/obolctl/environment", "The API server answers")
 
 	s.has(s.asSeller("obolctl boot rehearse"), 0, "All 3 gateways answered again", "3 offers, sold again")
 	s.sells(s.names...)
+	s.stands(func() { // with what would not come back
+		s.has(s.unseen("mv ~/.local/share/obolctl/bin/obolctl ~/kept; obolctl boot rehearse"), 1, "nothing was killed", "FAULT executable none is pinned obolctl boot install")
+	})
+	s.peek("mv kept .local/share/obolctl/bin/obolctl; chmod 644 .local/share/obolctl/bin/obolctl-*")
+	s.has(s.unseen("obolctl boot status"), 1, "is not executable")
+	s.has(s.unseen("obolctl boot install"), 0, "copied "+home+"/.local/share/obolctl/bin/obolctl-")
+	s.has(s.unseen("obolctl boot status"), 0, "is pinned, and whole")
 	s.peek(`dir=.config/systemd/user/obolctl-gateway@home:llm:g01.service.d; mkdir $dir
 printf '[Service]\nExecStartPre=false\n' >$dir/broken.conf; systemctl --user daemon-reload`)
-	s.has(s.unseen("obolctl boot rehearse --wait 4s"), 1, "not answering after", "s: inference.g01")
+	s.has(s.unseen("obolctl boot rehearse --wait 4s"), 1, "not answering after", "s: inference.g01", "its unit is ", "journalctl --user -n 20 -u obolctl-gateway@home:llm:g01.service")
 	s.peek("rm -r .config/systemd/user/obolctl-gateway@*.service.d; systemctl --user daemon-reload")
 	s.sells(s.names...)
 
@@ -72,20 +80,35 @@ printf '[Service]\nExecStartPre=false\n' >$dir/broken.conf; systemctl --user dae
 	})
 
 	s.login(`d=~/.config/systemd/user/obolctl-gateway@.service.d; mkdir -p $d; printf '[Service]\nRestart=no\n' >$d/mine.conf; systemctl --user daemon-reload`)
-	s.has(s.unseen("obolctl boot status"), 1, "obolctl-gateway@home:llm:g00.service has Restart=no, not always", "note drop-ins obolctl-gateway@.service.d/mine.conf")
+	s.has(s.unseen("obolctl boot status"), 1, "obolctl-gateway@home:llm:g00.service has Restart=no, not always", "note drop-ins obolctl-gateway@.service.d/mine.conf", "systemctl --user revert obolctl-gateway@.service")
+	s.peek("systemctl --user revert obolctl-gateway@.service")
+	s.has(s.unseen("obolctl boot status"), 0, "ok policy")
 
-	s.has(s.unseen("obolctl boot uninstall"), 0, "obolctl-converge@home.timer", "Gateways that run go on")
+	s.has(s.unseen("obolctl boot uninstall"), 0, "obolctl-converge@home.timer", "Gateways that run go on", "systemctl --user stop 'obolctl-gateway@home:*'")
 	if left := s.peek("find ~/.config/systemd/user -name '*converge*' -o -name '*.target' -o -path '*.wants/*'"); left != "" {
 		t.Errorf("units are left: %s", left)
 	}
-	pids := s.peek("pgrep -f 'gateway serve'")
-	s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed: systemd has no obolctl-converge@home.service")
-	if now := s.peek("pgrep -f 'gateway serve'"); now != pids {
-		t.Errorf("gateways ran as %s, and run as %s", pids, now)
-	}
+	s.stands(func() {
+		s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed: systemd has no obolctl-converge@home.service")
+	})
 	s.sells(s.names...)
-	s.has(s.unseen("rm -r ~/.config/systemd/user/*.d; obolctl boot install"), 0, "enabled obolctl-gateway@home:llm:g00.service")
+	s.has(s.unseen("obolctl boot install"), 0, "enabled obolctl-gateway@home:llm:g00.service")
 	s.has(s.unseen("obolctl boot status"), 0, "ok gateways 3 start at boot by themselves")
+
+	s.has(s.unseen("systemctl --user stop 'obolctl-gateway@home:*'; obolctl boot install -q"), 0, "No gateway answers now for 3 offers")
+	s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed, since there is nothing to rehearse: 0 gateways")
+	s.has(s.unseen("systemctl --user mask obolctl-gateway@home:llm:g00; obolctl boot status -q"), 1, "systemctl --user unmask obolctl-gateway@home:llm:g00.service")
+}
+
+// stands checks that the gateways go on through something.
+func (s *shop) stands(through func()) {
+	s.t.Helper()
+	const gateways = "pgrep -f 'gateway serve'"
+	pids := s.peek(gateways)
+	through()
+	if now := s.peek(gateways); now != pids {
+		s.t.Errorf("gateways ran as %s, and run as %s", pids, now)
+	}
 }
 
 // TestBootForAnotherAccount is a server, where root installs for the seller: with
@@ -96,7 +119,7 @@ func TestBootForAnotherAccount(t *testing.T) {
 	m.install("../bin/obolctl", "/root/obolctl") // where the seller cannot go
 	m.write(home+"/.profile", "echo hello; cut -d' ' -f7 /proc/$$/stat >~/terminal; export XDG_STATE_HOME=~/things PATH=~/bin:$PATH\n")
 	m.has(m.asRoot("export OBOLCTL_STATE_DIR=/root/state KUBECONFIG=/root/kube; script --quiet --return --command '/root/obolctl boot install --user "+seller+"' /dev/null"), 0,
-		"pinned "+home, "OBOLCTL_STATE_DIR "+home+"/things/obolctl", "PATH="+home+"/bin:")
+		"Enabled lingering", "pinned "+home, "OBOLCTL_STATE_DIR="+home+"/things/obolctl", "PATH="+home+"/bin:")
 	if terminal := m.peek("cat ~/terminal"); terminal != "0" { // of the device
 		t.Errorf("what runs for the seller has the terminal %s, which is root's", terminal)
 	}
@@ -111,7 +134,9 @@ func TestBootForAnotherAccount(t *testing.T) {
 		return ""
 	})
 	m.root("echo toor:x:0:0::/root:/bin/sh >>/etc/passwd")
-	m.has(m.asRoot("HOME=/root /root/obolctl boot install --user toor"), 0, "Installed for site default", "OBOLCTL_STATE_DIR /root/")
+	m.has(m.asRoot("HOME=/root /root/obolctl boot install --user toor"), 0, "Installed for site default", "OBOLCTL_STATE_DIR=/root/")
+	m.has(m.asRoot("HOME=/root /root/obolctl boot install"), 0, "nothing was changed", "obolctl boot install --user NAME")
+	m.has(m.asRoot("/root/obolctl boot install --user nobody"), 1, "account nobody has no home")
 	m.has(m.asRoot("/root/obolctl boot install --user nobody-knows"), 1, "this host knows no account")
 }
 

@@ -155,10 +155,10 @@ func TestComebacks(t *testing.T) {
 		{Name: "obolctl-gateway@home:shop:kept.service", Active: "inactive", Since: booted.Add(9 * time.Second)},
 	}
 	want := []offerBack{
-		{"http.kept", true, true, booted.Add(time.Second), booted.Add(-time.Hour)},
-		{"http.lost", true, true, booted.Add(3 * time.Second), booted.Add(40 * time.Second)},
-		{"http.down", true, true, time.Time{}, time.Time{}},
-		{"http.alone", true, false, booted.Add(5 * time.Second), time.Time{}},
+		{"http.kept", true, true, false, booted.Add(time.Second), booted.Add(-time.Hour)},
+		{"http.lost", true, true, false, booted.Add(3 * time.Second), booted.Add(40 * time.Second)},
+		{"http.down", true, true, false, time.Time{}, time.Time{}},
+		{"http.alone", true, false, false, booted.Add(5 * time.Second), time.Time{}},
 	}
 	if diff := cmp.Diff(want, comebacks(comingBack(booted), units), cmp.AllowUnexported(offerBack{})); diff != "" {
 		t.Errorf("comebacks (-want +got):\n%s", diff)
@@ -190,13 +190,13 @@ Booted at 12:00:00. Converge last ended at 12:00:41, with exit code 2.
 The API server answers; converge had waited for it until 12:00:39.
 
 OFFER                                    GATEWAY ANSWERS      READY
-http.kept                                12:00:01             since before
+http.kept                                12:00:01             since before boot
 http.lost                                12:00:02             12:00:40
 http.down                                no                   no
 http.alone                               12:00:05             -
 
 `
-	back := comeback{apiAnswered(apiEvents(booted)), comebacks(rep, nil), nil}
+	back := comeback{api: apiAnswered(apiEvents(booted)), offers: comebacks(rep, nil)}
 	got := bootText(rep, checks, back, now)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
@@ -208,6 +208,68 @@ http.alone                               12:00:05             -
 	}
 	if _, err := json.Marshal(bootJSON(rep, checks, back)); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestBootTextOfThisBoot tells no run of the boot before as this one's.
+func TestBootTextOfThisBoot(t *testing.T) {
+	t.Parallel()
+	booted := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	unit := boot.State{Load: "loaded", Active: "activating"}
+	for name, tc := range map[string]struct {
+		ended     time.Time
+		unit      boot.State
+		reachable bool
+		want      string
+	}{
+		"ended":       {booted.Add(time.Minute), unit, true, " Converge last ended at 12:01:00, with exit code 0.\n  it failed\n    do\nThe API server answers; converge did not have to wait for it.\n"},
+		"runs":        {booted.Add(-time.Minute), unit, true, " Converge has not ended since: it runs now.\nThe API server answers.\n"},
+		"waits":       {booted.Add(-time.Minute), unit, false, " Converge has not ended since: it waits for the API server.\nThe API server does not answer: refused\n"},
+		"never ran":   {time.Time{}, boot.State{Load: "loaded", Active: "inactive"}, true, " Converge has not ended since: it is inactive now.\nThe API server answers.\n"},
+		"nobody asks": {booted.Add(-time.Minute), boot.State{}, true, " Converge has not ended since.\nThe API server answers.\n"},
+		"no unit":     {time.Time{}, boot.State{}, true, "\nThe API server answers.\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rep := plan.Report{LastBoot: booted, LastConverge: plan.Run{At: tc.ended}, Cluster: resource.ClusterSighting{Contacted: true, Reachable: tc.reachable, Why: "refused"}}
+			got := bootText(rep, nil, comeback{converge: tc.unit, left: []leftover{{text: "it failed", next: "do"}}}, booted.Add(time.Hour))
+			if diff := cmp.Diff("\nBooted at 12:00:00."+tc.want+"\n", got); diff != "" {
+				t.Errorf("text (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestBootTextOfDrained says why an offer is not Ready that somebody drained.
+func TestBootTextOfDrained(t *testing.T) {
+	t.Parallel()
+	rep := comingBack(time.Now())
+	rep.Offers[2].Drain = &offer.Drain{}
+	if got := bootText(rep, nil, comeback{offers: comebacks(rep, nil)}, time.Now()); !strings.Contains(got, "no                   no: drained\n") {
+		t.Errorf("a drained offer is told as any other:\n%s", got)
+	}
+}
+
+// TestInstalledText says what is to be done yet, at this site.
+func TestInstalledText(t *testing.T) {
+	t.Parallel()
+	w := workspace{options: options{here: "other"}}
+	w.memory.Accepted = &plan.Accepted{}
+	if got := w.openEnds(boot.Setup{Every: 3 * time.Minute}, 0); got != "" {
+		t.Errorf("where all is well: %q", got)
+	}
+	got := w.openEnds(boot.Setup{Every: 3 * time.Minute}, 2)
+	if !strings.Contains(got, "No gateway answers now for 2 offers.") || !strings.Contains(got, "obolctl converge --site other\n") {
+		t.Errorf("where gateways are down: %q", got)
+	}
+	rows := clipped([]string{"KUBECONFIG=/k", "PATH=" + strings.Repeat("/ä", 60)})
+	for line := range strings.Lines(got + uninstalledText("default", nil) + indented(rows)) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	if rows[0] != "KUBECONFIG=/k" {
+		t.Errorf("a short line is cut to %q", rows[0])
 	}
 }
 
@@ -245,10 +307,10 @@ func TestLeftovers(t *testing.T) {
     obolctl status 'http.alone' --site home
 `
 	last := "  the API server did not answer\n    " + journal + "\n"
-	if diff := cmp.Diff(text+last, leftText(got)); diff != "" {
+	if diff := cmp.Diff(text+last, leftText(got, "")); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(text+"  and 2 more: obolctl boot status --json\n", leftText(append(got, got[4]))); diff != "" {
+	if diff := cmp.Diff(text+"  and 2 more: show\n", leftText(append(got, got[4]), "show")); diff != "" {
 		t.Errorf("text of more (-want +got):\n%s", diff)
 	}
 
@@ -332,6 +394,34 @@ func TestTryPinned(t *testing.T) {
 	}
 }
 
+// TestRehearsalSaysWhy has for each fault, and each gateway that did not come back,
+// why and what to type.
+func TestRehearsalSaysWhy(t *testing.T) {
+	t.Parallel()
+	w := workspace{options: options{here: "other"}}
+	var err error
+	if w.site, err = state.Open(t.TempDir(), "other"); err != nil {
+		t.Fatal(err)
+	}
+	facts := boot.Facts{Account: "op", Accepted: 1, Setup: boot.Setup{Site: "other"}, Units: []boot.State{{Name: boot.Target, Load: "loaded", Enabled: "enabled", Active: "active"}}, Files: boot.Units(boot.Setup{Site: "other"})}
+	want := `FAULT executable  none is pinned
+                  obolctl boot install --site other
+FAULT lingering   off: systemd starts nothing of op at boot
+                  sudo loginctl enable-linger op
+`
+	if diff := cmp.Diff(want, faultsIn(w.hostChecks(facts))); diff != "" {
+		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+	want = `not answering after 4.00 s: http.a
+  http.a: its unit is activating, with result exit-code and exit code 203
+    journalctl --user -n 20 -u obolctl-gateway@other:shop:a.service
+`
+	gone := []missing{{"http.a", "obolctl-gateway@other:shop:a.service", "its unit is activating, with result exit-code and exit code 203"}}
+	if diff := cmp.Diff(want, notAnswering(4*time.Second, gone)); diff != "" {
+		t.Errorf("what is missing (-want +got):\n%s", diff)
+	}
+}
+
 func TestSecretsOf(t *testing.T) {
 	t.Parallel()
 	headers := func(secrets ...offer.Secret) resource.Spec {
@@ -352,14 +442,15 @@ func TestSecretsOf(t *testing.T) {
 func TestBootTextOfManyOffers(t *testing.T) {
 	t.Parallel()
 	rep := plan.Report{LastBoot: time.Now()}
+	rep.LastConverge.At = rep.LastBoot.Add(time.Second)
 	for len(rep.Offers) < 40 {
 		rep.Offers = append(rep.Offers, comingBack(rep.LastBoot).Offers...)
 	}
 	checks := boot.Examine(boot.Facts{Accepted: 40, Setup: boot.Setup{Site: "home"}})
 	for left, more := range map[int]string{0: "and 32 more", 1: "and 34 more", 9: "and 37 more"} {
-		back := comeback{offers: comebacks(rep, nil), left: slices.Repeat([]leftover{{text: "it failed", next: "do"}}, left)}
+		back := comeback{offers: comebacks(rep, nil), more: "show", left: slices.Repeat([]leftover{{text: "it failed", next: "do"}}, left)}
 		text := bootText(rep, checks, back, time.Now())
-		if n := strings.Count(text, "\n"); n > 28 || !strings.Contains(text, more+": obolctl boot status --json\n") {
+		if n := strings.Count(text, "\n"); n > 28 || !strings.Contains(text, more+": show\n") {
 			t.Errorf("%d left, %d lines:\n%s", left, n, text)
 		}
 	}

@@ -8,11 +8,15 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
+	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/boot"
 )
 
@@ -105,15 +109,23 @@ func (l login) environ(ctx context.Context) []string {
 // installFor installs for another account, as root: it has logind start that
 // account's manager at boot and now, and then runs this command as that account
 // would after it logged in.
-func installFor(ctx context.Context, p process, l login) error {
+func installFor(c *cli.Context, p process, l login) error {
+	ctx, w := c.Context, &workspace{process: p, options: optionsOf(c, p)}
 	if os.Getuid() != 0 {
 		return misuse("--user is for root: without it, boot install is for the account that runs it")
 	}
 	if !boot.Booted() {
 		return withoutSystemd(p, "", boot.ErrNoSystemd)
 	}
+	if _, err := os.Stat(l.home); err != nil {
+		return fmt.Errorf("nothing was installed: account %s has no home: %v", l.name, err)
+	}
+	_, before := os.Lstat(filepath.Join(account.LingerDir, l.name))
 	if err := boot.Linger(ctx, l.uid); err != nil {
 		return err
+	}
+	if before != nil {
+		w.sayLingers(l.name)
 	}
 	cmd := l.command(ctx, themselves, p.args[1:]...)
 	cmd.Args[0] = p.args[0]

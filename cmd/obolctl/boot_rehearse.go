@@ -57,25 +57,25 @@ type rehearsal struct {
 }
 
 func (w *workspace) bootRehearse(ctx context.Context, m *boot.Manager, within time.Duration) error {
-	ctx, stop := context.WithTimeout(ctx, within)
-	defer stop()
 	r := &rehearsal{w: w, m: m, site: w.site.Name(), gateways: map[resource.ID]string{}}
 	if err := r.before(ctx); err != nil {
 		return err
 	}
+	ctx, stop := context.WithTimeout(ctx, within)
+	defer stop()
 	if err := r.kill(ctx); err != nil {
 		return err
 	}
 	ran := make(chan converged, 1)
 	go func() { ran <- r.converge(ctx) }()
-	answered, missing := r.untilAnswering(ctx)
+	answered, gone := r.untilAnswering(ctx)
 	run := <-ran
 	var sold time.Duration
 	var lost []string
-	if run.err == nil && len(missing) == 0 {
+	if run.err == nil && len(gone) == 0 {
 		sold, lost = r.untilSold(ctx)
 	}
-	return r.tell(answered, missing, run, sold, lost)
+	return r.tell(answered, r.why(ctx, gone), run, sold, lost)
 }
 
 // idle fails when there is no converge that could be measured: none is installed,
@@ -86,7 +86,7 @@ func (r *rehearsal) idle(ctx context.Context) error {
 	case err != nil:
 		return err
 	case unit.Load != "loaded":
-		return fmt.Errorf("nothing was killed: systemd has no %s (%s): obolctl boot install", name, unit.Load)
+		return fmt.Errorf("nothing was killed: systemd has no %s (%s): %s", name, unit.Load, r.w.atSite("obolctl boot install"))
 	case unit.Active != "inactive" && unit.Active != "failed":
 		return fmt.Errorf("nothing was killed: converge runs now, or will at once (%s is %s); rehearse when it has ended", name, unit.Active)
 	}
@@ -103,7 +103,11 @@ func (r *rehearsal) before(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, o := range plan.Status(in).Offers {
+	rep := plan.Status(in)
+	if err := r.sound(ctx, rep); err != nil {
+		return err
+	}
+	for _, o := range rep.Offers {
 		if o.Accepted && o.Sellable != nil && *o.Sellable && !dead(o) {
 			r.sold = append(r.sold, o.Key)
 		}
@@ -116,14 +120,39 @@ func (r *rehearsal) before(ctx context.Context) error {
 			return err
 		}
 		if unit.MainPID != g.Identity.PID {
-			return fmt.Errorf("%s runs as process %d, which systemd does not keep: obolctl boot install moves it there", o.Address, g.Identity.PID)
+			return fmt.Errorf("nothing was killed: %s runs as process %d, which systemd does not keep: %s",
+				o.Address, g.Identity.PID, r.w.atSite("obolctl boot install"))
 		}
 		r.gateways[gatewayID(o.Key)] = g.Identity.Instance
 	}
-	if len(r.gateways) == 0 {
-		return errors.New("no gateway of this site answers: there is nothing to rehearse")
+	if len(r.gateways) == 0 || len(r.sold) == 0 {
+		return fmt.Errorf("nothing was killed, since there is nothing to rehearse: %s of this site answering, %s selling; see: %s",
+			counted(len(r.gateways), "gateway"), counted(len(r.sold), "offer"), r.w.atSite("obolctl status"))
 	}
 	return nil
+}
+
+// sound fails when the checks find that what is killed would not come back.
+func (r *rehearsal) sound(ctx context.Context, rep plan.Report) error {
+	facts, err := r.w.bootFacts(ctx, rep)
+	if err != nil {
+		return err
+	}
+	if faults := faultsIn(r.w.hostChecks(facts)); faults != "" {
+		return errors.New("nothing was killed: not all would come back after a reboot\n" + faults)
+	}
+	return nil
+}
+
+// faultsIn words the faults among checks; "" when there are none.
+func faultsIn(checks []boot.Check) string {
+	var b strings.Builder
+	for _, c := range checks {
+		if c.Verdict == boot.Bad {
+			b.WriteString(checkText(c))
+		}
+	}
+	return b.String()
 }
 
 func (r *rehearsal) kill(ctx context.Context) error {
@@ -167,7 +196,7 @@ const (
 
 // untilAnswering waits until all gateways answer as new processes, and tells
 // which did not when that was last seen.
-func (r *rehearsal) untilAnswering(ctx context.Context) (took time.Duration, missing []string) {
+func (r *rehearsal) untilAnswering(ctx context.Context) (took time.Duration, missing []resource.ID) {
 	ids := slices.SortedFunc(maps.Keys(r.gateways), resource.ID.Compare)
 	for {
 		_, seen := r.w.host.Look(ctx, ids)
@@ -177,13 +206,47 @@ func (r *rehearsal) untilAnswering(ctx context.Context) (took time.Duration, mis
 		missing = nil
 		for _, id := range ids {
 			if g := seen[id].Gateway; g == nil || !g.Answering || g.Identity.Instance == r.gateways[id] {
-				missing = append(missing, r.w.addressAt(id))
+				missing = append(missing, id)
 			}
 		}
 		if len(missing) == 0 || !rest(ctx, hostPause) {
 			return time.Since(r.killed), missing
 		}
 	}
+}
+
+// A missing gateway did not come back.
+type missing struct {
+	address, unit string
+	state         string // of the unit
+}
+
+// why tells how the units of gateways stand that did not come back.
+func (r *rehearsal) why(ctx context.Context, ids []resource.ID) []missing {
+	ctx = context.WithoutCancel(ctx) // the time to wait is over
+	var out []missing
+	for _, id := range ids {
+		m := missing{address: r.w.addressAt(id), unit: boot.GatewayService(r.site, id.Namespace, id.Name)}
+		if unit, err := r.m.Inspect(ctx, m.unit); err != nil {
+			m.state = err.Error()
+		} else {
+			m.state = fmt.Sprintf("its unit is %s, with result %s and exit code %d", unit.Active, unit.Result, unit.Exit)
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+// notAnswering words which gateways did not come back, why, and what tells more.
+func notAnswering(after time.Duration, gateways []missing) string {
+	var b strings.Builder
+	var names []string
+	for _, m := range gateways {
+		names = append(names, m.address)
+		b.WriteString(wrapped(" ", m.address+": "+m.state))
+		fmt.Fprintf(&b, "    journalctl --user -n 20 -u %s\n", m.unit)
+	}
+	return "not answering after " + seconds(after) + ": " + strings.Join(names, ", ") + "\n" + b.String()
 }
 
 // untilSold waits until all sells that sold before, and tells what did not when
@@ -207,25 +270,29 @@ func (r *rehearsal) untilSold(ctx context.Context) (took time.Duration, lost []s
 }
 
 // tell says how it went.
-func (r *rehearsal) tell(answered time.Duration, missing []string, run converged, sold time.Duration, lost []string) error {
+func (r *rehearsal) tell(answered time.Duration, gone []missing, run converged, sold time.Duration, lost []string) error {
+	addresses := []string{}
+	for _, m := range gone {
+		addresses = append(addresses, m.address)
+	}
 	doc := map[string]any{
 		"site": r.site, "gateways": len(r.gateways), "sold_before": len(r.sold), "answered_ms": answered.Milliseconds(),
 		"converged_ms": run.took.Milliseconds(), "converge_exit": run.exit, "sold_ms": sold.Milliseconds(),
-		"not_answering": append([]string{}, missing...), "not_sold": append([]string{}, lost...),
+		"not_answering": addresses, "not_sold": append([]string{}, lost...),
 	}
 	journal := "; see: journalctl --user -u " + boot.ConvergeService(r.site)
 	var text strings.Builder
 	var fault string
 	switch {
-	case len(missing) > 0:
-		fault = "not answering after " + seconds(answered) + ": " + strings.Join(missing, ", ")
+	case len(gone) > 0:
+		fault = notAnswering(answered, gone)
 	case run.err != nil:
 		fault = run.err.Error() + journal
 	default:
 		fmt.Fprintf(&text, "All %s again after %s.\n", counted(len(r.gateways), "gateway")+" answered", seconds(answered))
 		fmt.Fprintf(&text, "Converge ended after %s, with exit code %d.\n", seconds(run.took), run.exit)
 		if len(lost) > 0 {
-			fault = "not selling again after " + seconds(sold) + ": " + strings.Join(lost, ", ")
+			fault = "not selling again after " + seconds(sold) + ": " + strings.Join(lost, ", ") + "; see: " + r.w.atSite("obolctl status")
 		} else {
 			fmt.Fprintf(&text, "All that sold before, %s, sold again after %s.\n", counted(len(r.sold), "offer"), seconds(sold))
 		}

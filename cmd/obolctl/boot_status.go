@@ -59,17 +59,21 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	checks := append(boot.Examine(facts), checkDisk(w.site.Dir()), checkDocker(ctx, w.dockerSocket(), k3dCluster(w.memory.Context)))
+	checks := append(w.hostChecks(facts), checkDocker(ctx, w.dockerSocket(), k3dCluster(w.memory.Context)))
 	if path, asked := checkPath(rep, in.Now); asked {
 		checks = append(checks, path)
 	}
-	back := comeback{apiAnswered(events), comebacks(rep, facts.Gateways), leftovers(rep, w.here)}
+	back := comeback{apiAnswered(events), comebacks(rep, facts.Gateways), leftovers(rep, w.here), convergeOf(facts), w.atSite("obolctl boot status --json")}
 	if w.json {
 		err = w.answer("", bootJSON(rep, checks, back))
 	} else {
 		style := w.style(w.process)
 		style.Now, style.Quiet = in.Now, true
-		if _, err = fmt.Fprint(w.stdout, bootText(rep, checks, back, in.Now)); err == nil {
+		text := bootText(rep, checks, back, in.Now)
+		if w.quiet {
+			text = faultsIn(checks)
+		}
+		if _, err = fmt.Fprint(w.stdout, text); err == nil {
 			err = view.Status(w.stdout, rep, style)
 		}
 	}
@@ -77,6 +81,15 @@ func (w *workspace) bootStatus(ctx context.Context) error {
 		return exitError{code: exitFailed}
 	}
 	return err
+}
+
+// hostChecks examines what brings the site back on this host.
+func (w *workspace) hostChecks(facts boot.Facts) []boot.Check {
+	checks := append(boot.Examine(facts), checkDisk(w.site.Dir()))
+	for i, c := range checks {
+		checks[i].Next = view.AtSite(c.Next, w.here)
+	}
+	return checks
 }
 
 // bootFacts gathers what checks are made from.
@@ -227,6 +240,19 @@ type comeback struct {
 	api    time.Time // when the API server answered that a run had waited for
 	offers []offerBack
 	left   []leftover
+
+	converge boot.State // of the unit; zero where nobody could ask
+	more     string     // the command that shows all
+}
+
+// convergeOf finds how the unit of converge stands.
+func convergeOf(f boot.Facts) boot.State {
+	for _, u := range f.Units {
+		if u.Name == boot.ConvergeService(f.Setup.Site) {
+			return u
+		}
+	}
+	return boot.State{}
 }
 
 // A leftover is what the last run of converge could not do, or left to a person.
@@ -260,6 +286,7 @@ func leftovers(rep plan.Report, site string) []leftover {
 type offerBack struct {
 	address          string
 	gateway, cluster bool // it has one, and is in one
+	drained          bool // so that it is not Ready
 	answering, ready time.Time
 }
 
@@ -280,7 +307,8 @@ func comebacks(rep plan.Report, units []boot.State) []offerBack {
 		if o.Tombstone != nil || !o.Accepted {
 			continue
 		}
-		c := offerBack{address: o.Address.String(), gateway: o.Offer != nil && o.Offer.HasGateway(), cluster: o.Offer == nil || o.Offer.InCluster()}
+		c := offerBack{address: o.Address.String(), gateway: o.Offer != nil && o.Offer.HasGateway(), cluster: o.Offer == nil || o.Offer.InCluster(),
+			drained: o.Drain != nil && !o.Loose}
 		if o.Gateway != nil && o.Gateway.Answering {
 			c.answering = o.Gateway.Identity.Started
 			name := boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name)
@@ -314,39 +342,74 @@ var verdictMarks = map[boot.Verdict]string{boot.Good: "ok   ", boot.Note: "note 
 func bootText(rep plan.Report, checks []boot.Check, back comeback, now time.Time) string {
 	var b strings.Builder
 	for _, c := range checks {
-		fmt.Fprint(&b, wrapped(fmt.Sprintf("%s %-11s", verdictMarks[c.Verdict], c.Subject), c.Text))
-		if c.Next != "" {
-			fmt.Fprintf(&b, "%18s%s\n", "", c.Next)
-		}
+		b.WriteString(checkText(c))
 	}
-	if !rep.LastBoot.IsZero() {
-		fmt.Fprintf(&b, "\nBooted at %s.", moment(rep.LastBoot, now))
+	left := ""
+	if rep.LastConverge.At.After(rep.LastBoot) { // what an older run left may be done by now
+		left = leftText(back.left, back.more)
 	}
-	if run := rep.LastConverge; !run.At.IsZero() {
-		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
-	}
-	left := leftText(back.left)
 	room := max(comebackCap-strings.Count(left, "\n"), comebackLeast)
-	b.WriteString("\n" + left + apiLine(rep, back.api, now))
+	b.WriteString(runLine(rep, back.converge, now) + left + apiLine(rep, back.api, now))
 	if len(back.offers) > 0 {
 		fmt.Fprintf(&b, "\n%-40s %-20s %s\n", "OFFER", "GATEWAY ANSWERS", "READY")
 	}
 	for i, c := range back.offers {
 		if i == room && len(back.offers) > room+1 {
-			fmt.Fprintf(&b, "and %d more: obolctl boot status --json\n", len(back.offers)-i)
+			fmt.Fprintf(&b, "and %d more: %s\n", len(back.offers)-i, back.more)
 			break
 		}
 		answers, ready := "-", "-"
 		if c.gateway {
 			answers = after(c.answering, rep.LastBoot, now)
 		}
-		if c.cluster {
+		switch {
+		case c.cluster && c.drained && c.ready.IsZero():
+			ready = "no: drained"
+		case c.cluster:
 			ready = after(c.ready, rep.LastBoot, now)
 		}
 		fmt.Fprintf(&b, "%-40s %-20s %s\n", c.address, answers, ready)
 	}
 	b.WriteByte('\n')
 	return b.String()
+}
+
+// runLine tells of the last boot, and of the run of converge since.
+func runLine(rep plan.Report, unit boot.State, now time.Time) string {
+	var b strings.Builder
+	if !rep.LastBoot.IsZero() {
+		fmt.Fprintf(&b, "\nBooted at %s.", moment(rep.LastBoot, now))
+	}
+	run := rep.LastConverge
+	switch {
+	case run.At.After(rep.LastBoot):
+		fmt.Fprintf(&b, " Converge last ended at %s, with exit code %d.", moment(run.At, now), run.Exit)
+	case unit.Load == "loaded":
+		b.WriteString(" Converge has not ended since: " + underWay(rep, unit) + ".")
+	case !run.At.IsZero():
+		b.WriteString(" Converge has not ended since.")
+	}
+	return b.String() + "\n"
+}
+
+// underWay words what converge does that has not ended.
+func underWay(rep plan.Report, unit boot.State) string {
+	switch {
+	case unit.Active != "activating":
+		return "it is " + unit.Active + " now"
+	case rep.Cluster.Contacted && !rep.Cluster.Reachable:
+		return "it waits for the API server"
+	}
+	return "it runs now"
+}
+
+// checkText words a check, with what to type.
+func checkText(c boot.Check) string {
+	text := wrapped(fmt.Sprintf("%s %-11s", verdictMarks[c.Verdict], c.Subject), c.Text)
+	if c.Next != "" {
+		text += fmt.Sprintf("%18s%s\n", "", c.Next)
+	}
+	return text
 }
 
 // apiLine says how the API server stands, and since when.
@@ -356,6 +419,8 @@ func apiLine(rep plan.Report, came, now time.Time) string {
 		return ""
 	case !rep.Cluster.Reachable:
 		return wrapped("The API server does not answer:", rep.Cluster.Why)
+	case came.IsZero() && !rep.LastConverge.At.After(rep.LastBoot):
+		return "The API server answers.\n"
 	case came.IsZero():
 		return "The API server answers; converge did not have to wait for it.\n"
 	}
@@ -364,12 +429,12 @@ func apiLine(rep plan.Report, came, now time.Time) string {
 
 // leftText words what the last run left, but for what is told with how offers
 // stand.
-func leftText(left []leftover) string {
+func leftText(left []leftover, more string) string {
 	left = slices.DeleteFunc(slices.Clone(left), func(l leftover) bool { return l.told })
 	var b strings.Builder
 	for i, l := range left {
 		if i == leftoverCap && len(left) > leftoverCap+1 {
-			fmt.Fprintf(&b, "  and %d more: obolctl boot status --json\n", len(left)-i)
+			fmt.Fprintf(&b, "  and %d more: %s\n", len(left)-i, more)
 			break
 		}
 		b.WriteString(wrapped(" ", l.text))
@@ -384,7 +449,7 @@ func after(t, booted, now time.Time) string {
 	case t.IsZero():
 		return "no"
 	case t.Before(booted):
-		return "since before"
+		return "since before boot"
 	}
 	return moment(t, now)
 }
@@ -431,7 +496,7 @@ func bootJSON(rep plan.Report, checks []boot.Check, back comeback) map[string]an
 		said = append(said, map[string]any{"subject": c.Subject, "verdict": verdict, "text": c.Text, "next": c.Next})
 	}
 	for _, c := range back.offers {
-		offers = append(offers, map[string]any{"address": c.address, "gateway": c.gateway, "answering_since": instant(c.answering), "ready_since": instant(c.ready)})
+		offers = append(offers, map[string]any{"address": c.address, "gateway": c.gateway, "drained": c.drained, "answering_since": instant(c.answering), "ready_since": instant(c.ready)})
 	}
 	for _, l := range back.left {
 		facts = append(facts, map[string]any{"text": l.text, "next": l.next})

@@ -55,7 +55,7 @@ func bootInstallCommand(p process) *cli.Command {
 					return err
 				}
 				if l.uid != os.Getuid() {
-					return installFor(c.Context, p, l)
+					return installFor(c, p, l)
 				}
 			}
 			w, setup, err := openBoot(c, p)
@@ -113,8 +113,8 @@ func (w *workspace) printUnits(units []boot.Unit) error {
 func bootUninstallCommand(p process) *cli.Command {
 	return &cli.Command{
 		Name: "uninstall", Usage: "disable and remove what install wrote",
-		Description: "Gateways that run go on until they are stopped or the host goes down. Lingering, drop-ins, and the copied executable stay.\n\n" +
-			"Example:\n   obolctl boot uninstall\n\nExit codes: 0 nothing is left; 1 something could not be removed, or there is no systemd.",
+		Description: "Gateways that run go on until they are stopped or the host goes down: systemctl --user stop 'obolctl-gateway@SITE:*'. Lingering, drop-ins, and the copied executable stay.\n\n" +
+			"Example:\n   obolctl boot uninstall\n\nExit codes: 0 no offer comes back at boot; 1 something could not be removed, or there is no systemd.",
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return misuse("boot uninstall takes no argument")
@@ -129,11 +129,21 @@ func bootUninstallCommand(p process) *cli.Command {
 			}
 			text := "Nothing was installed for site " + w.site.Name() + ".\n"
 			if len(removed) > 0 {
-				text = "Removed:\n" + indented(removed) + "\nNothing of site " + w.site.Name() + " comes back at the next boot. Gateways that run go on until the\nhost goes down; obolctl destroy ends them.\n"
+				text = uninstalledText(w.site.Name(), removed)
 			}
 			return w.answer(text, map[string]any{"site": w.site.Name(), "removed": append([]string{}, removed...)})
 		},
 	}
+}
+
+// uninstalledText says what was removed, what goes on, and what stays.
+func uninstalledText(site string, removed []string) string {
+	return "Removed:\n" + indented(removed) + `
+None of its offers comes back at the next boot. Gateways that run go on until
+the host goes down, or until this ends them, which deletes nothing:
+  systemctl --user stop 'obolctl-gateway@` + site + `:*'
+Lingering, drop-ins and the copied executable stay.
+`
 }
 
 // uninstall removes the units of the site, and tells which.
@@ -336,18 +346,16 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 		return err
 	}
 	defer m.Close()
-	now, err := w.executables()
-	if err != nil {
-		return err
-	}
-	old := now.pinned
-	pinned, keeps := old, !upgrade && old.Digest != now.mine && len(now.others()) > 0
-	if !keeps || old == (boot.Pinned{}) || old.Check() != nil {
-		if pinned, err = boot.Pin(w.binDir(), themselves); err != nil {
+	was, again := w.installed()
+	if setup.Notify != was.Notify {
+		if err := w.checkNotify(ctx, m, setup.Notify); err != nil {
 			return err
 		}
 	}
-	was, again := w.installed()
+	pinned, keeps, mended, err := w.pinThis(upgrade)
+	if err != nil {
+		return err
+	}
 	changed, err := m.Install(ctx, setup)
 	if err != nil {
 		return err
@@ -355,11 +363,44 @@ func (w *workspace) bootInstall(ctx context.Context, setup boot.Setup, upgrade b
 	if again {
 		changed = append(changed, environChanges(was.Environ, setup.Environ)...)
 	}
-	if pinned != old {
-		changed = append([]string{"pinned " + pinned.Path}, changed...)
-	}
 	moved, failed := w.moveGateways(ctx, keeps)
-	return errors.Join(w.tellInstalled(setup, pinned, append(changed, moved...)), failed)
+	return errors.Join(w.tellInstalled(setup, pinned, slices.Concat(mended, changed, moved), w.idle(ctx)), failed)
+}
+
+// pinThis pins this executable, unless gateways run another one that is whole (keeps),
+// and tells what it changed.
+func (w *workspace) pinThis(upgrade bool) (pinned boot.Pinned, keeps bool, changed []string, err error) {
+	now, err := w.executables()
+	if err != nil {
+		return boot.Pinned{}, false, nil, err
+	}
+	whole := now.pinned.Check() == nil // nothing is not
+	keeps = !upgrade && now.pinned.Digest != now.mine && len(now.others()) > 0
+	if keeps && whole {
+		return now.pinned, keeps, nil, nil
+	}
+	pinned, err = boot.Pin(w.binDir(), themselves)
+	switch {
+	case pinned != now.pinned:
+		changed = []string{"pinned " + pinned.Path}
+	case !whole:
+		changed = []string{"copied " + pinned.Path + " again"}
+	}
+	return pinned, keeps, changed, err
+}
+
+// checkNotify refuses a unit that cannot be started, so that nobody relies on it;
+// "" is none.
+func (w *workspace) checkNotify(ctx context.Context, m *boot.Manager, name string) error {
+	if name == "" {
+		return nil
+	}
+	unit, err := m.Inspect(ctx, name)
+	if err == nil && unit.Load != "loaded" {
+		err = fmt.Errorf("nothing was installed: --notify %s is a unit that cannot be started (%s): write %s, and install again",
+			name, unit.Load, filepath.Join(boot.UnitDir(w.configDir()), name))
+	}
+	return err
 }
 
 // moveGateways has systemd keep the gateways that run as detached processes, one
@@ -379,7 +420,7 @@ func (w *workspace) moveGateways(ctx context.Context, keeps bool) (moved []strin
 				continue
 			}
 			if keeps && seen[id].Gateway.Identity.Version == version {
-				failed = errors.Join(failed, fmt.Errorf("%s runs this version, and the units run another: obolctl boot install --upgrade", w.addressAt(id)))
+				failed = errors.Join(failed, fmt.Errorf("%s runs this version, and the units run another: %s", w.addressAt(id), w.atSite("obolctl boot install --upgrade")))
 				continue
 			}
 			if _, err := w.host.Restart(ctx, id); err != nil {
@@ -434,34 +475,91 @@ func (w *workspace) linger(ctx context.Context, name string) error {
 			"Type this, and install again: sudo loginctl enable-linger %s", name, err, name)
 	}
 	if err == nil {
-		w.say("Enabled lingering: systemd starts the units of %s at boot, whether anybody logs in or not.", name)
+		w.sayLingers(name)
 	}
 	return err
 }
 
+// sayLingers says that an account lingers from now on.
+func (w *workspace) sayLingers(name string) {
+	w.say("Enabled lingering: systemd starts the units of %s at boot, whether anybody logs in or not.", name)
+}
+
+// openEnds words what is still for somebody to do, so that offers come back.
+func (w *workspace) openEnds(s boot.Setup, idle int) string {
+	var b strings.Builder
+	if names := w.othersIn(s.Environ); len(names) > 0 {
+		fmt.Fprintf(&b, "\nThis shell has another %s. To pin that: %s\n", strings.Join(names, ", "), w.atSite("obolctl boot install --environment"))
+	}
+	if idle > 0 {
+		fmt.Fprintf(&b, "\nNo gateway answers now for %s. Converge starts it within %s, unless\nit was stopped. To start it at once: %s\n",
+			counted(idle, "offer"), short(s.Every), w.atSite("obolctl converge"))
+	}
+	if w.accepted() == nil {
+		b.WriteString("\nNothing is accepted here yet, so nothing will be brought back: " + w.atSite("obolctl apply") + "\n")
+		if os.Getuid() == 0 {
+			b.WriteString("This is root's site; for that of another account: obolctl boot install --user NAME\n")
+		}
+	}
+	return b.String()
+}
+
+// idle counts the accepted offers whose gateways do not answer.
+func (w *workspace) idle(ctx context.Context) (n int) {
+	var ids []resource.ID
+	if set := w.accepted(); set != nil {
+		for _, o := range set.Offers {
+			if o.HasGateway() {
+				ids = append(ids, gatewayID(o.Key()))
+			}
+		}
+	}
+	_, seen := w.host.Look(ctx, ids)
+	for _, id := range ids {
+		if g := seen[id].Gateway; g == nil || !g.Answering {
+			n++
+		}
+	}
+	return n
+}
+
+// clipped cuts lines that are to stand indented on a page of 80 columns.
+func clipped(lines []string) []string {
+	const width = 78
+	out := slices.Clone(lines)
+	for i, line := range out {
+		if runes := []rune(line); len(runes) > width {
+			out[i] = string(runes[:width-1]) + "…"
+		}
+	}
+	return out
+}
+
+// atSite gives a command as it is to be typed here.
+func (w *workspace) atSite(command string) string { return view.AtSite(command, w.here) }
+
 // tellInstalled says what is installed now, and what of that is new.
-func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []string) error {
+func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []string, idle int) error {
 	var b strings.Builder
 	if len(changed) == 0 {
-		fmt.Fprintf(&b, "Installed already for site %s: nothing was changed.\n", s.Site)
+		fmt.Fprintf(&b, "In place already for site %s: of that, nothing was changed.\n", s.Site)
 	} else {
 		fmt.Fprintf(&b, "Installed for site %s:\n%s", s.Site, indented(changed))
 	}
 	fmt.Fprintf(&b, "\nGateways start at boot, and converge runs then and %s after each run.\n\n", short(s.Every))
-	rows := append([]string{"executable " + pinned.Path, "OBOLCTL_STATE_DIR " + s.StateDir}, s.Environ...)
+	rows := append([]string{"executable " + pinned.Path, "OBOLCTL_STATE_DIR=" + s.StateDir}, s.Environ...)
 	rows = append(rows, "more from "+boot.EnvironmentFile(s.ConfigDir)+", where it exists")
 	if s.Notify != "" {
 		rows = append(rows, "notify "+s.Notify)
 	}
-	b.WriteString("What the units run with:\n" + indented(rows))
-	if names := w.othersIn(s.Environ); len(names) > 0 {
-		fmt.Fprintf(&b, "\nThis shell has another %s. To pin that: obolctl boot install --environment\n", strings.Join(names, ", "))
+	b.WriteString("What the units run with:\n" + indented(clipped(rows)))
+	ends := w.openEnds(s, idle)
+	fmt.Fprintf(&b, "%s\nSee what holds before the next reboot: %s\n", ends, w.atSite("obolctl boot status"))
+	text := b.String()
+	if w.quiet {
+		text = strings.TrimPrefix(ends, "\n")
 	}
-	if w.accepted() == nil {
-		b.WriteString("\nNothing is accepted here yet, so nothing will be brought back: obolctl apply\n")
-	}
-	b.WriteString("\nSee what holds before the next reboot: obolctl boot status\n")
-	return w.answer(b.String(), map[string]any{
+	return w.answer(text, map[string]any{
 		"site": s.Site, "executable": pinned.Path, "state_dir": s.StateDir, "environment": append([]string{}, s.Environ...),
 		"every_seconds": s.Every.Seconds(), "notify": s.Notify, "changed": append([]string{}, changed...),
 	})
