@@ -214,6 +214,9 @@ func TestRolledBack(t *testing.T) {
 	s.asks("600", "g03")
 	for _, name := range []string{"g00", "g01"} {
 		s.has(s.unseen("obolctl status inference."+name), 0, `price.perMTok live "0.5" accepted "0.6" next: obolctl apply --target inference.`+name)
+		if told := s.peek("obolctl history | grep -c 'decision *inference." + name + " '"); told != "1" {
+			t.Errorf("one decision about %s is told %s times", name, told)
+		}
 	}
 	s.login("obolctl apply --auto-approve")
 	s.asks("600", "g00")

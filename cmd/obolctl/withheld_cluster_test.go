@@ -79,21 +79,11 @@ func TestRule03_ARolledBackClusterMovesNoPrice(t *testing.T) {
 		s.stands("undrained", price, 0, true)
 	}
 	stand("0.01")
-	same(t, "converged again", s.converge(2).lines(), crashed(withheld)...)
+	same(t, "converged again", s.converge(2).lines(), withheld...)
 	stand("0.01")
 	s.apply(0)
 	stand("0.5")
 	same(t, "afterwards", s.converge(0).lines())
-}
-
-// crashed says of withheld changes what is said of them once the cluster has a
-// serial again.
-func crashed(lines []string) []string {
-	var out []string
-	for _, l := range lines {
-		out = append(out, l[:len(l)-len("rolled_back, money")]+"crashed, money")
-	}
-	return out
 }
 
 // store changes a cluster's store while the cluster is down.
@@ -121,7 +111,7 @@ func (s *seller) foreign(name string, spec map[string]any) {
 // repriced: that can be done, moves no money, and the decision stays open.
 func TestRule02_WhatOthersRepricedIsStopped(t *testing.T) {
 	t.Parallel()
-	for manager, cause := range map[string]string{"obol": "live_changed", "obolctl": "crashed"} { // under our name, it passes for ours
+	for manager, cause := range map[string]string{"obol": "live_changed", "obolctl": "rolled_back"} { // under our name, it passes for ours
 		t.Run(manager, func(t *testing.T) {
 			t.Parallel()
 			s := newSeller(t, shared)

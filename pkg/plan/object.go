@@ -307,10 +307,10 @@ func (p *planner) cause(s *subject, spec resource.Spec, obj *resource.Object, d 
 		return p.declaredCause(s, d, resource.Equal(d.Before, a), old), class
 	}
 	switch {
-	case old && p.rolledBack:
-		return RolledBack, restoring(class)
-	case old:
+	case old && p.Memory.Unfinished[spec.ID] && !p.rolledBack:
 		return Crashed, restoring(class)
+	case old: // also when the cluster has a new serial since it went back
+		return RolledBack, restoring(class)
 	}
 	return LiveChanged, class
 }

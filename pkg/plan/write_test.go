@@ -269,7 +269,7 @@ func TestRule03_WhatTheAPIServerSays(t *testing.T) {
 		},
 		"under our name": {
 			event: func(s *site) { s.editAs("obolctl", webID, price, "0.6"); s.declare(heavier) }, policy: auto,
-			want: []string{"update ServiceOffer/apps/web crashed money"}, price: "0.1",
+			want: []string{"update ServiceOffer/apps/web rolled_back money"}, price: "0.1",
 		},
 		"a take-over, refused": {
 			event: func(s *site) { s.edit(webID, resource.FormatPath("metadata", "labels", resource.SiteLabel), nil) }, policy: asked,
@@ -296,7 +296,7 @@ func TestRule03_WhatTheAPIServerSays(t *testing.T) {
 				s.editAs("obolctl", webID, price, "0.1")
 				s.editAs("obolctl", webID, "spec.routes", []any{map[string]any{"path": "/*", "gate": "free"}})
 			},
-			policy: asked, want: []string{"update ServiceOffer/apps/web crashed money"}, price: "0.1",
+			policy: asked, want: []string{"update ServiceOffer/apps/web rolled_back money"}, price: "0.1",
 		},
 	}
 	for name, tc := range tests {
