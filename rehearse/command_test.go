@@ -72,6 +72,7 @@ printf '[Service]\nExecStartPre=false\n' >$dir/broken.conf; systemctl --user dae
 		}
 		return ""
 	})
+	s.has(s.unseen("obolctl boot status"), 0, "Converge has not ended since: it waits for the API server")
 	s.has(s.unseen("obolctl boot rehearse"), 1, "nothing was killed: converge runs now")
 	s.cluster.up()
 	s.sells(s.names...)
