@@ -175,7 +175,7 @@ func runs(t *testing.T, m *boot.Manager, s boot.Setup) {
 		}
 		return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
 	}
-	if diff := cmp.Diff([]string{"converge", "--site", s.Site, "--notify", s.Notify}, read(".args")); diff != "" {
+	if diff := cmp.Diff([]string{"converge", "--unit", "--site", s.Site, "--notify", s.Notify}, read(".args")); diff != "" {
 		t.Errorf("arguments (-want +got):\n%s", diff)
 	}
 	env := read(".env")
