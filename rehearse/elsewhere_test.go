@@ -60,7 +60,7 @@ func TestAnotherAddress(t *testing.T) {
 	bridge := netip.MustParseAddr("203.0.113.77")
 	s.bridgeTo(bridge)
 	s.peek(`dir=.config/systemd/user/obolctl-converge@.service.d; mkdir -p $dir # that it may be seen to give up
-printf '[Service]\nExecStart=\nExecStart=%%h/.local/share/obolctl/bin/obolctl converge --site home --wait-api 5s\n' >$dir/impatient.conf
+printf '[Service]\nExecStart=\nExecStart=%%h/.local/share/obolctl/bin/obolctl converge --unit --site home --wait-api 5s\n' >$dir/impatient.conf
 sync $dir/impatient.conf`)
 	s.cluster.down()
 	s.reboot()
