@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"pkg/apply":           {"pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/proc":            {"pkg/account", "pkg/durable", "pkg/kernel", "pkg/offer", "pkg/resource"},
 	"pkg/kube":            {"pkg/offer", "pkg/resource"},
-	"pkg/boot":            {"pkg/account", "pkg/durable"},
+	"pkg/boot":            {"pkg/account", "pkg/durable", "pkg/resource"},
 	"pkg/state":           {"pkg/durable", "pkg/offer", "pkg/plan", "pkg/resource"},
 	"pkg/plan":            {"pkg/offer", "pkg/resource"},
 	"pkg/render":          {"pkg/offer", "pkg/resource"},

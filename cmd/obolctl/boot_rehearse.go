@@ -115,7 +115,7 @@ func (r *rehearsal) before(ctx context.Context) error {
 		if g == nil || !g.Answering {
 			continue
 		}
-		unit, err := r.m.Inspect(ctx, boot.GatewayService(r.site, o.Key.Namespace, o.Key.Name))
+		unit, err := r.m.Inspect(ctx, resource.UnitName(r.site, gatewayID(o.Key)))
 		if err != nil {
 			return err
 		}
@@ -159,7 +159,7 @@ func (r *rehearsal) kill(ctx context.Context) error {
 	r.w.say("Killing %s of site %s.", counted(len(r.gateways), "gateway"), r.site)
 	r.killed = time.Now()
 	for id := range r.gateways {
-		if err := r.m.Kill(ctx, boot.GatewayService(r.site, id.Namespace, id.Name)); err != nil {
+		if err := r.m.Kill(ctx, resource.UnitName(r.site, id)); err != nil {
 			return err
 		}
 	}
@@ -226,7 +226,7 @@ func (r *rehearsal) why(ctx context.Context, ids []resource.ID) []missing {
 	ctx = context.WithoutCancel(ctx) // the time to wait is over
 	var out []missing
 	for _, id := range ids {
-		m := missing{address: r.w.addressAt(id), unit: boot.GatewayService(r.site, id.Namespace, id.Name)}
+		m := missing{address: r.w.addressAt(id), unit: resource.UnitName(r.site, id)}
 		if unit, err := r.m.Inspect(ctx, m.unit); err != nil {
 			m.state = err.Error()
 		} else {

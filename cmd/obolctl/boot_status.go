@@ -188,7 +188,7 @@ func gatewayServices(rep plan.Report) []string {
 	var names []string
 	for _, o := range rep.Offers {
 		if o.Offer != nil && o.Offer.HasGateway() {
-			names = append(names, boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name))
+			names = append(names, resource.UnitName(rep.Site, gatewayID(o.Key)))
 		}
 	}
 	return names
@@ -311,7 +311,7 @@ func comebacks(rep plan.Report, units []boot.State) []offerBack {
 			drained: o.Drain != nil && !o.Loose}
 		if o.Gateway != nil && o.Gateway.Answering {
 			c.answering = o.Gateway.Identity.Started
-			name := boot.GatewayService(rep.Site, o.Key.Namespace, o.Key.Name)
+			name := resource.UnitName(rep.Site, gatewayID(o.Key))
 			if i := slices.IndexFunc(units, func(u boot.State) bool { return u.Name == name && u.Active == "active" }); i >= 0 {
 				c.answering = units[i].Since
 			}

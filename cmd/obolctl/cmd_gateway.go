@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -81,16 +80,16 @@ func stillWanted(config string) error {
 
 // unitConfig finds the configuration of a gateway by the instance of its unit.
 func unitConfig(stateDir, unit string) (string, error) {
-	names := strings.Split(unit, ":")
-	if len(names) != 3 {
+	site, id, ok := resource.ParseInstance(unit)
+	if !ok {
 		return "", misuse("%q is not SITE:NAMESPACE:NAME", unit)
 	}
-	for _, name := range names {
+	for _, name := range []string{site, id.Namespace, id.Name} {
 		if err := offer.CheckName(name); err != nil {
 			return "", misuse("%q is not SITE:NAMESPACE:NAME: %v", unit, err)
 		}
 	}
-	return filepath.Abs(filepath.Join(stateDir, names[0], "gateways", names[1]+"."+names[2], resource.ConfigFile))
+	return filepath.Abs(filepath.Join(stateDir, site, "gateways", id.Namespace+"."+id.Name, resource.ConfigFile))
 }
 
 func serveGateway(c *cli.Context, p process, o gateway.Options) error {

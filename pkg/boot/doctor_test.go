@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // well is what is found where all is as it should be.
@@ -21,7 +22,7 @@ func well() boot.Facts {
 			{Name: boot.ConvergeTimer("home"), Load: "loaded", Enabled: "enabled", Active: "active"},
 		},
 		Gateways: []boot.State{
-			{Name: boot.GatewayService("home", "llm", "qwen"), Load: "loaded", Enabled: "enabled", Active: "active", KillMode: "mixed", Restart: "always"},
+			{Name: resource.UnitName("home", resource.ID{Namespace: "llm", Name: "qwen"}), Load: "loaded", Enabled: "enabled", Active: "active", KillMode: "mixed", Restart: "always"},
 		},
 	}
 }

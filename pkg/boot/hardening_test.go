@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // TestMain plays a gateway where a unit starts this binary as one: it tries what a
@@ -117,7 +118,7 @@ func TestHardening(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	name := boot.GatewayService(s.Site, "llm", "qwen")
+	name := resource.UnitName(s.Site, resource.ID{Namespace: "llm", Name: "qwen"})
 	if result, err := m.Run(t.Context(), name); result != "done" || err != nil {
 		t.Fatalf("Run = %q, %v", result, err)
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/durable"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // ErrNoSystemd means that this host was not booted by systemd.
@@ -82,7 +83,7 @@ func (m *Manager) Install(ctx context.Context, s Setup) (changed []string, err e
 		return changed, err
 	}
 	names := enabled(units)
-	gateways, err := m.running(ctx, s.Site+":*")
+	gateways, err := m.running(ctx, s.Site)
 	if err != nil {
 		return changed, err
 	}
@@ -140,7 +141,7 @@ func (m *Manager) write(units []Unit) (changed []string, err error) {
 func enabled(units []Unit) []string {
 	var names []string
 	for _, u := range units {
-		if u.Name != gatewayTemplate {
+		if u.Name != resource.UnitTemplate {
 			names = append(names, u.Name)
 		}
 	}
@@ -217,7 +218,7 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 			return nil, err
 		}
 		if len(run) == 0 {
-			names = append(names, gatewayTemplate)
+			names = append(names, resource.UnitTemplate)
 		}
 	}
 	for _, name := range names {
@@ -235,10 +236,11 @@ func (m *Manager) Uninstall(ctx context.Context, site string) (removed []string,
 	return removed, nil
 }
 
-// running names the units of gateways, of all instances that match, that run or
-// will soon.
-func (m *Manager) running(ctx context.Context, instances string) ([]string, error) {
-	run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{"obolctl-gateway@" + instances + ".service"})
+// running names the units of a site's gateways that run or will soon; "*": of all
+// sites.
+func (m *Manager) running(ctx context.Context, site string) ([]string, error) {
+	all := resource.UnitName(site, resource.ID{Namespace: "*", Name: "*"})
+	run, err := m.conn.ListUnitsByPatternsContext(ctx, []string{"active", "activating"}, []string{all})
 	if err != nil {
 		return nil, fmt.Errorf("cannot list the gateways' units: %w", account.Why(ctx, err))
 	}
@@ -261,7 +263,7 @@ func (m *Manager) disableGateways(ctx context.Context, site string) error {
 			return fmt.Errorf("cannot list the units that boot starts: %v", err)
 		}
 		for _, e := range entries {
-			if strings.HasPrefix(e.Name(), "obolctl-gateway@"+site+":") {
+			if of, _, is := resource.ParseUnitName(e.Name()); is && of == site {
 				names = append(names, e.Name())
 			}
 		}
@@ -281,7 +283,7 @@ func (m *Manager) remove(ctx context.Context, name string) (bool, error) {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if name != gatewayTemplate {
+	if name != resource.UnitTemplate {
 		done := make(chan string, 1)
 		_, err := m.conn.StopUnitContext(ctx, name, "replace", done)
 		if err == nil {

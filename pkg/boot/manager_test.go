@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/obolctl/obolctl/pkg/boot"
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // manager connects to the service manager of whoever runs the tests, and has it
@@ -28,7 +29,7 @@ func manager(t *testing.T) (m *boot.Manager, dir string) {
 		t.Skipf("no manager to try units on: %v", err)
 	}
 	t.Cleanup(m.Close)
-	for _, name := range []string{boot.Target, boot.GatewayService("a", "b", "c")} {
+	for _, name := range []string{boot.Target, resource.UnitName("a", resource.ID{Namespace: "b", Name: "c"})} {
 		s, err := m.Inspect(t.Context(), name)
 		if err != nil {
 			t.Fatal(err)
@@ -85,7 +86,7 @@ func ill(t *testing.T, m *boot.Manager, dir string, s boot.Setup) []boot.Check {
 		return state
 	}
 	f.Units = []boot.State{inspect(boot.Target), inspect(boot.ConvergeService(s.Site)), inspect(boot.ConvergeTimer(s.Site))}
-	gateway := inspect(boot.GatewayService(s.Site, "llm", "qwen"))
+	gateway := inspect(resource.UnitName(s.Site, resource.ID{Namespace: "llm", Name: "qwen"}))
 	gateway.Enabled = "enabled" // nobody started it yet
 	f.Gateways = []boot.State{gateway}
 	return slices.DeleteFunc(boot.Examine(f), func(c boot.Check) bool { return c.Verdict == boot.Good })
@@ -145,7 +146,7 @@ func TestUninstallOneOfTwo(t *testing.T) {
 			}
 		})
 		install(t, m, s)
-		systemctl(t, "enable", boot.GatewayService(s.Site, "llm", "qwen"), boot.GatewayService(s.Site, "llm", "llama"))
+		systemctl(t, "enable", resource.UnitName(s.Site, resource.ID{Namespace: "llm", Name: "qwen"}), resource.UnitName(s.Site, resource.ID{Namespace: "llm", Name: "llama"}))
 	}
 	if _, err := m.Uninstall(t.Context(), one.Site); err != nil {
 		t.Fatal(err)
@@ -153,7 +154,7 @@ func TestUninstallOneOfTwo(t *testing.T) {
 	wanted := slices.Sorted(strings.FieldsSeq(systemctl(t, "show", "--property=Wants", "--value", boot.Target)))
 	want := []string{
 		boot.ConvergeService("other"), boot.ConvergeTimer("other"),
-		boot.GatewayService("other", "llm", "llama"), boot.GatewayService("other", "llm", "qwen"),
+		resource.UnitName("other", resource.ID{Namespace: "llm", Name: "llama"}), resource.UnitName("other", resource.ID{Namespace: "llm", Name: "qwen"}),
 	}
 	if diff := cmp.Diff(want, wanted); diff != "" {
 		t.Errorf("the target wants (-want +got):\n%s", diff)

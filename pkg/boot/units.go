@@ -16,25 +16,18 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/obolctl/obolctl/pkg/resource"
 )
 
 // Target is the unit into which all others are enabled.
 const Target = "obolctl.target"
-
-// gatewayTemplate is the unit of every gateway of the account; its instances are
-// named <site>:<namespace>:<name>.
-const gatewayTemplate = "obolctl-gateway@.service"
 
 // ConvergeService names the unit that restores a site.
 func ConvergeService(site string) string { return "obolctl-converge@" + site + ".service" }
 
 // ConvergeTimer names the unit that starts it again and again.
 func ConvergeTimer(site string) string { return "obolctl-converge@" + site + ".timer" }
-
-// GatewayService names the unit of one gateway.
-func GatewayService(site, namespace, name string) string {
-	return "obolctl-gateway@" + site + ":" + namespace + ":" + name + ".service"
-}
 
 // A Setup is all that units are made of.
 type Setup struct {
@@ -91,7 +84,7 @@ const written = "# Written by obolctl boot install. Changes belong in a drop-in,
 // what a user's manager enforces without a user namespace; protected paths and the
 // like would be ignored there.
 func GatewayUnit(s Setup) Unit {
-	return Unit{gatewayTemplate, []byte(written + `[Unit]
+	return Unit{resource.UnitTemplate, []byte(written + `[Unit]
 Description=obolctl gateway %i
 StartLimitIntervalSec=0
 

@@ -130,7 +130,7 @@ func ownUnit() string {
 	}
 	for line := range strings.Lines(string(groups)) {
 		unit := path.Base(strings.TrimSpace(line))
-		if strings.HasPrefix(unit, "obolctl-gateway@") {
+		if _, _, ours := resource.ParseUnitName(unit); ours {
 			return unit
 		}
 	}

@@ -12,10 +12,11 @@ import (
 // $EXIT_CODE and $EXIT_STATUS, see systemd.exec(5). It knows that itself only until
 // it starts the unit again. What the process has noted stands; and this is for
 // people, so whatever goes wrong changes nothing.
-func NoteEnd(folder, unit string, getenv func(string) string) {
+func NoteEnd(folder, instance string, getenv func(string) string) {
 	exit := exitOf(getenv)
+	site, id, _ := resource.ParseInstance(instance)
 	record, err := readRecord(folder)
-	if exit == nil || err != nil || record == nil || record.Unit != unitPrefix+unit+unitSuffix {
+	if exit == nil || err != nil || record == nil || record.Unit != resource.UnitName(site, id) {
 		return
 	}
 	exit.At = time.Now().UTC()

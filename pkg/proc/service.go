@@ -95,7 +95,7 @@ func (u *units) survey(ctx context.Context, ids []resource.ID, all bool) (map[re
 		return nil, fmt.Errorf("cannot ask systemd for units: %w", account.Why(ctx, err))
 	}
 	if all {
-		others, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{unitPrefix + u.Units.Site + ":*" + unitSuffix})
+		others, err := conn.ListUnitsByPatternsContext(ctx, nil, []string{u.unit(resource.ID{Namespace: "*", Name: "*"})})
 		if err != nil {
 			return nil, fmt.Errorf("cannot ask systemd for units: %w", account.Why(ctx, err))
 		}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,13 +18,6 @@ import (
 	"github.com/obolctl/obolctl/pkg/account"
 	"github.com/obolctl/obolctl/pkg/durable"
 	"github.com/obolctl/obolctl/pkg/resource"
-)
-
-// unitPrefix and unitSuffix enclose the instance of a gateway's unit:
-// <site>:<namespace>:<name>.
-const (
-	unitPrefix = "obolctl-gateway@"
-	unitSuffix = ".service"
 )
 
 // wants is the folder of what starts with the target of all that is obolctl's.
@@ -59,15 +51,12 @@ type units struct {
 }
 
 // unit is the name of a gateway's unit.
-func (c *Config) unit(id resource.ID) string {
-	return unitPrefix + c.Units.Site + ":" + id.Namespace + ":" + id.Name + unitSuffix
-}
+func (c *Config) unit(id resource.ID) string { return resource.UnitName(c.Units.Site, id) }
 
 // unitOf gives the gateway of a unit of this site.
 func (c *Config) unitOf(unit string) (resource.ID, bool) {
-	instance, ok := strings.CutPrefix(strings.TrimSuffix(unit, unitSuffix), unitPrefix+c.Units.Site+":")
-	namespace, name, whole := strings.Cut(instance, ":")
-	return resource.ID{Kind: resource.GatewayKind, Namespace: namespace, Name: name}, ok && whole
+	site, id, ok := resource.ParseUnitName(unit)
+	return id, ok && site == c.Units.Site
 }
 
 // enlisted finds the files that have systemd start a gateway's unit as soon as there
@@ -306,7 +295,7 @@ func (u *units) enable(ctx context.Context, id resource.ID) error {
 func (u *units) writeTemplate(ctx context.Context, conn *systemd.Conn) error {
 	u.writing.Lock()
 	defer u.writing.Unlock()
-	path := filepath.Join(u.Units.Dir, unitPrefix+unitSuffix)
+	path := filepath.Join(u.Units.Dir, resource.UnitTemplate)
 	_, err := os.Stat(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
