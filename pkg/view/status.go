@@ -1,6 +1,7 @@
 package view
 
 import (
+	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -353,9 +354,9 @@ func (s Style) lastRun(r plan.Report) []span {
 	case c.At.IsZero():
 		return nil
 	case c.Exit != 0:
-		return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c.Exit), tone: care}}
+		return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c), tone: care}}
 	}
-	return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c.Exit), tone: dim}}
+	return []span{{text: "converge " + s.ago(c.At) + ": " + converged(c), tone: dim}}
 }
 
 // numbers tells how many offers stand how, in the order in which they come.
@@ -410,9 +411,16 @@ func undeclared(r plan.Report) string {
 	return "Nothing is accepted here, and no offers file tells what should be."
 }
 
-// converged words an exit status of converge.
-func converged(exit int) string {
-	switch exit {
+// converged words how converge ended: by what it left, where that was noted.
+func converged(run plan.Run) string {
+	if n := len(run.Facts); n > 0 && run.Exit != 0 {
+		more := ""
+		if n > 1 {
+			more = fmt.Sprintf(", and %d more", n-1)
+		}
+		return fmt.Sprintf("%s%s (exit %d)", run.Facts[0], more, run.Exit)
+	}
+	switch run.Exit {
 	case 0:
 		return "nothing left to restore"
 	case 1:
@@ -424,7 +432,7 @@ func converged(exit int) string {
 	case 75:
 		return "the API server never answered (exit 75)"
 	}
-	return "exit " + strconv.Itoa(exit)
+	return "exit " + strconv.Itoa(run.Exit)
 }
 
 // unreached says last that the cluster could not be seen.

@@ -179,6 +179,13 @@ func TestConvergeExits(t *testing.T) {
 			t.Errorf("exit %d: want %q in:\n%s", exit, want, out)
 		}
 	}
+	run := plan.Run{At: now, Exit: 2, Facts: []string{"nothing is accepted here"}}
+	for _, want := range []string{"nothing is accepted here (exit 2)", "nothing is accepted here, and 1 more (exit 2)"} {
+		if out := statusText(t, plan.Report{LastConverge: run}, view.Style{Now: now}); !strings.Contains(out, want) {
+			t.Errorf("want %q in:\n%s", want, out)
+		}
+		run.Facts = append(run.Facts, "http.weather: does not sell")
+	}
 }
 
 // TestRealMoney flags every network that is not known to be a testnet.
