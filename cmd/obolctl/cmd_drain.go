@@ -226,6 +226,9 @@ func (w *workspace) enforce(ctx context.Context, tx *state.Tx, command string, p
 	}
 	open := unenforced(pl, pick, otherwise)
 	pl = pl.Only(pick)
+	if open != nil && len(pl.Changes) == 0 {
+		return open
+	}
 	run := w.execute(tx, command, in, pl)
 	run.start()
 	failed, err := run.carryOut(ctx)
@@ -297,7 +300,7 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 		drained = append(drained, k)
 	}
 	if len(drained) == 0 {
-		w.say("nothing was drained by drain --all")
+		w.say("no offer is drained by \"drain --all\"; one that was drained alone: %s", view.AtSite("obolctl undrain ADDRESS", w.here))
 		w.tellIdle("undrain", len(keys))
 		return nil
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -273,16 +274,23 @@ func (r *execution) tellChange(c plan.Change, e *state.Event) {
 		e.Kind = state.EventUndeleted
 	case c.Action == plan.Drain:
 		d, _ := r.marks.Drain(c.Key)
-		e.Kind, e.Text = state.EventDrained, d.Reason
+		e.Kind, e.By, e.Text = state.EventDrained, cmp.Or(d.By, e.By), d.Reason
 	case c.Action == plan.Undrain:
 		e.Kind, e.Text = state.EventUndrained, ""
 	case c.Decision():
 		e.Kind, e.Text = state.EventSettled, string(c.Action)+": "+c.Why
-	case c.Cause == plan.Crashed && c.Action == plan.Start:
+	case c.Cause == plan.Crashed && c.Action == plan.Start && !r.endedWell(c.Key):
 		e.Kind = state.EventCrashed
 	case c.Class == plan.Restore:
 		e.Kind = state.EventRestored
 	}
+}
+
+// endedWell reports whether a gateway ended by itself and without a fault, such as
+// with its account's last session.
+func (r *execution) endedWell(k offer.Key) bool {
+	g := r.in.World.Seen[gatewayID(k)].Gateway
+	return g != nil && g.Last != nil && g.Last.Code == exitOK && g.Last.Signal == ""
 }
 
 // adopted gives the money decisions that ended since what was live was accepted.

@@ -773,7 +773,9 @@ func TestRule06_UnseenIsNotDrained(t *testing.T) {
 		}
 	}
 	damage([]byte("{"))
-	o.must(1, "drain", "http.a0")
+	if r := o.must(1, "drain", "http.a0"); strings.Contains(r.stdout, "Applied") {
+		t.Errorf("nothing was told to stop, and it says otherwise: %s", r)
+	}
 	damage(record)
 	o.must(0, "converge")
 	damage([]byte("{"))

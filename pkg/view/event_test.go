@@ -219,7 +219,7 @@ func TestMemory(t *testing.T) {
 	s := view.Style{Now: now}
 	entries := []view.Entry{
 		{Time: ago(50 * time.Hour), Event: "accepted", Number: 7, By: "ana", Commit: "3f2a9c1d5e6b", Text: "4 offers"},
-		{Time: ago(3 * time.Hour), Event: "crashed", Address: "inference.qwen", Text: "it exited with 1"},
+		{Time: ago(3 * time.Hour), Event: "crashed", Address: "inference.qwen", By: "systemd", Text: "it exited with 1"},
 		{Time: ago(3 * time.Hour), Event: "restored", Address: "inference.qwen"},
 		{Time: ago(time.Minute), Event: "decision", Address: `http.weather["eu"]`, By: "kubectl-edit", Text: `spec.payment.price.perRequest: accepted "0.4", live "0.5"`},
 	}

@@ -49,7 +49,11 @@ func entry(e Entry, when string, wide int) []span {
 		line = append(line, span{text: " " + e.Address, tone: bold})
 	}
 	if e.By != "" {
-		line = append(line, text(" by "+e.By))
+		by := " by "
+		if e.Event == "crashed" {
+			by = ", seen by " // who wrote it down made nothing crash
+		}
+		line = append(line, text(by+e.By))
 	}
 	if at := commit(e.Commit, e.Dirty); at != "" {
 		line = append(line, span{text: " " + at, tone: dim})
