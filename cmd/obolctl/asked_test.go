@@ -170,7 +170,7 @@ func TestAsked(t *testing.T) {
 		"y":            {"y\r", 1, "nothing was changed", false},
 		"nothing":      {"\r", 1, "nothing was changed", false},
 		"Ctrl-D":       {"\x04", 1, "nothing was changed", false},
-		"Ctrl-C":       {"\x03", 130, "interrupt", false},
+		"Ctrl-C":       {"\x03", 130, "SIGINT", false},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

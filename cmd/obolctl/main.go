@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -15,6 +16,7 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/obolctl/obolctl/pkg/apply"
@@ -80,7 +82,7 @@ func main() {
 // signalled is why a run was cut short.
 type signalled struct{ syscall.Signal }
 
-func (s signalled) Error() string { return "stopped by " + s.Signal.String() }
+func (s signalled) Error() string { return "stopped by " + unix.SignalName(s.Signal) }
 
 // over words the error of a run that the signal cut short.
 func (s signalled) over(err error) error {
@@ -155,7 +157,7 @@ func report(p process, command string, err error) int {
 		return exitOK
 	}
 	code, fault := judge(err)
-	if fault.Summary == "" {
+	if fault.Summary == "" || nobodyReads(err) {
 		return code
 	}
 	if code == exitUsage {
@@ -173,6 +175,13 @@ func report(p process, command string, err error) int {
 	}
 	_ = write() // nowhere left to report to
 	return code
+}
+
+// nobodyReads reports whether nothing failed but that who read standard output has
+// seen enough of it, as head does.
+func nobodyReads(err error) bool {
+	var failed *fs.PathError
+	return errors.As(err, &failed) && failed.Path == os.Stdout.Name() && errors.Is(failed, syscall.EPIPE) && err.Error() == failed.Error()
 }
 
 // judge gives the exit code of an error, and how to word it.
