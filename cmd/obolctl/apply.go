@@ -13,6 +13,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 // A request is what a person wants applied, and how much they agreed to.
@@ -115,15 +116,13 @@ func (w *workspace) stillAgreed(ctx context.Context, r request, in plan.Input, p
 // agree shows the plan and settles how much of it may happen: with somebody
 // there by asking, otherwise by what the command line approves.
 func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *plan.Plan) error {
-	if w.tells(*pl, r.policy.Mode) {
-		if err := w.showPlan(*pl, in.Now); err != nil {
-			return err
-		}
+	if err := w.tellPlan(*pl, r.policy.Mode, in.Now); err != nil {
+		return err
 	}
 	if r.policy.Mode == plan.AutoApprove || settled(*pl) {
 		return plan.Guard(*in, *pl, r.consent)
 	}
-	if err := w.canAgree(*r); err != nil {
+	if err := w.canAgree(*r, plan.Guard(*in, *pl, r.consent)); err != nil {
 		return err
 	}
 	ask := w.asker(ctx)
@@ -137,7 +136,7 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 	if *pl = plan.Make(*in); settled(*pl) {
 		return nil
 	}
-	answer, err := ask("Apply this? Only \"yes\" is taken for one: ")
+	answer, err := ask("Apply this? Type yes to go on: ")
 	if err != nil {
 		return err
 	}
@@ -147,11 +146,23 @@ func (w *workspace) agree(ctx context.Context, r *request, in *plan.Input, pl *p
 	return nil
 }
 
-// tells reports whether the plan is to be shown before it is carried out. That
-// there is nothing to do, the run's last line says.
-func (w *workspace) tells(p plan.Plan, mode plan.Mode) bool {
-	unheard := w.json || w.quiet && mode == plan.AutoApprove
-	return !unheard && !(settled(p) && len(p.Changes) == 0 && len(p.Notes) == 0)
+// tellPlan shows the plan before it is carried out. That there is nothing to do, the
+// run's last line says, and only notes are left to tell.
+func (w *workspace) tellPlan(p plan.Plan, mode plan.Mode, now time.Time) error {
+	switch {
+	case w.json, w.quiet && mode == plan.AutoApprove:
+		return nil
+	case !settled(p), len(p.Changes) > 0:
+		return w.showPlan(p, now)
+	case w.quiet:
+		return nil
+	}
+	for _, n := range p.Notes {
+		if err := view.Note(w.stdout, "note: "+n, w.style(w.process)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // askNumber asks how many offers go away, where they are many.
@@ -173,12 +184,20 @@ func askNumber(ask func(string) (string, error), r *request, in plan.Input, pl p
 // nor, since it could not be seen, later.
 func settled(p plan.Plan) bool { return p.Idle() && p.Complete }
 
-// canAgree refuses a run that asks when there is nobody to answer.
-func (w *workspace) canAgree(r request) error {
-	if r.policy.Mode == plan.Attended && r.file == nil && !w.terminal {
-		return misuse("there is nobody to ask: say --auto-approve, or give a plan file")
+// canAgree refuses a run that asks when there is nobody to answer, and says what to
+// type instead: for what the guard refuses, too.
+func (w *workspace) canAgree(r request, guard error) error {
+	if r.policy.Mode != plan.Attended || r.file != nil || w.terminal {
+		return nil
 	}
-	return nil
+	say := "--auto-approve"
+	if r.command == "apply" {
+		say += ", or give a plan file"
+	}
+	if guard != nil {
+		say += fmt.Sprintf("; and %v", guard)
+	}
+	return misuse("there is nobody to ask: say %s", say)
 }
 
 // askDecisions asks about each change that somebody else than the file brought

@@ -104,7 +104,7 @@ func (w *workspace) delete(c *cli.Context, r request) error {
 	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
-	if err := w.canAgree(r); err != nil {
+	if err := w.canAgree(r, nil); err != nil {
 		return err
 	}
 	if err := w.clean(); err != nil {
@@ -207,7 +207,7 @@ func (w *workspace) undelete(c *cli.Context, r request) error {
 	if err := w.sameHolder(w.takesOver(r)); err != nil {
 		return err
 	}
-	if err := w.canAgree(r); err != nil {
+	if err := w.canAgree(r, nil); err != nil {
 		return err
 	}
 	if err := w.clean(); err != nil {

@@ -46,7 +46,7 @@ func initCommand(p process) *cli.Command {
 			if err = errors.Join(err, f.Close()); err != nil {
 				return err
 			}
-			w.say("Wrote %s. Fill in your wallet and prices, then: obolctl validate, obolctl plan, obolctl apply.", path)
+			w.say("Wrote %s. Fill in your wallet and prices, then: obolctl plan, obolctl apply.", path)
 			return w.answer("", map[string]any{"written": path})
 		},
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/proc"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 func gatewayCommand(p process) *cli.Command {
@@ -155,7 +156,7 @@ func restartCommand(p process) *cli.Command {
 func (w *workspace) restart(ctx context.Context, id resource.ID) error {
 	seen, err := w.host.Restart(ctx, id)
 	if errors.Is(err, resource.ErrMoved) {
-		return fmt.Errorf("the gateway of %s does not run, so there is nothing to replace; to start what should run: obolctl converge", w.addressAt(id))
+		return fmt.Errorf("the gateway of %s does not run, so there is nothing to replace; to start what should run: %s", w.addressAt(id), view.AtSite("obolctl converge", w.here))
 	}
 	if err != nil {
 		return err

@@ -264,7 +264,7 @@ func (w *workspace) sameHolder(takeOver bool) error {
 		return nil
 	}
 	return fmt.Errorf("the state in %s was written by another machine or account (%.8s, this is %.8s): "+
-		"if its offers are to be run from here, say at a terminal: obolctl apply --take-over", w.site.Dir(), w.memory.Holder, w.holder)
+		"if its offers are to be run from here, say at a terminal: %s", w.site.Dir(), w.memory.Holder, w.holder, view.AtSite("obolctl apply --take-over", w.here))
 }
 
 func showCommand(p process) *cli.Command {

@@ -12,6 +12,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
 	"github.com/obolctl/obolctl/pkg/state"
+	"github.com/obolctl/obolctl/pkg/view"
 )
 
 // forget takes our marks off the objects of some offers, and the offers out of
@@ -52,7 +53,7 @@ func (w *workspace) forget(ctx context.Context, tx *state.Tx, keys []offer.Key) 
 	errs = errors.Join(errs, err, tx.Note(events...))
 	said := ""
 	if len(names) > 0 {
-		said = fmt.Sprintf("Forgotten: %s. What sells goes on; to take it on again: obolctl apply.\n", strings.Join(names, ", "))
+		said = fmt.Sprintf("Forgotten: %s. What sells goes on; to take it on again: %s.\n", strings.Join(names, ", "), view.AtSite("obolctl apply", w.here))
 	}
 	return errors.Join(errs, w.answer(said, map[string]any{"forgotten": names}))
 }

@@ -86,7 +86,7 @@ func TestStackSells(t *testing.T) {
 	contains(t, s.must(3, "probe").stdout, "its gateway does not answer: nothing answers who pays", `/qwen: not set → "for sale"`)
 	r = s.must(0, "converge")
 	contains(t, r.stdout, "Selling 1 offer: inference.qwen")
-	contains(t, r.stderr, "the cluster has not asked its gateway since it is there: the controller was asked to look again")
+	contains(t, r.stderr, "its gateway is new, and the cluster has not asked it yet: the controller was asked to look again")
 	s.buys()
 	if sum := s.apply(0).summary(t); sum.Writes != 0 {
 		t.Errorf("an apply right after makes %d writes", sum.Writes)

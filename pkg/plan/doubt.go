@@ -107,7 +107,7 @@ func (p *planner) doubtHealth(s *subject, healthy Condition, run *resource.Runni
 	case healthy.Status == "True" && !run.Healthy && !run.HealthSince.IsZero():
 		return "its gateway is not healthy, and UpstreamHealthy is True", run.HealthSince
 	case healthy.Status == "True" && run.Healthy && !p.pathSeen(s, time.Time{}):
-		return "the cluster has not asked its gateway since it is there", p.reachable(s)
+		return "its gateway is new, and the cluster has not asked it yet", p.reachable(s)
 	case healthy.Status == "False" && run.Healthy && healthy.Since.Before(run.HealthSince):
 		return "its gateway is healthy, and UpstreamHealthy is False", run.HealthSince
 	}

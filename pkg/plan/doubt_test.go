@@ -75,7 +75,7 @@ func (s *served) falls(at time.Time, healthy bool) {
 func TestDoubts(t *testing.T) {
 	t.Parallel()
 	const (
-		path = "the cluster has not asked its gateway since it is there"
+		path = "its gateway is new, and the cluster has not asked it yet"
 		dead = "its gateway does not answer, and UpstreamHealthy is True"
 		sick = "its gateway is not healthy, and UpstreamHealthy is True"
 		back = "its gateway is healthy, and UpstreamHealthy is False"
