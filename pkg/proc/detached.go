@@ -253,7 +253,8 @@ func (d *detached) mayStart(id resource.ID) error {
 	if d.Units.Manager != nil || len(links)+len(masks) == 0 {
 		return nil
 	}
-	return fmt.Errorf("its unit would run beside it, and %s: have systemd keep gateways here, or remove %q", d.Units.Why, append(links, masks...))
+	return fmt.Errorf("%s, and once one does, the unit of this gateway counts. Have one run: log in once, or sudo loginctl enable-linger "+
+		"(obolctl boot status says more); or remove %q", d.Units.Why, append(links, masks...))
 }
 
 // mayEnd fails where somebody else keeps the process.
