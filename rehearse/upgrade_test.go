@@ -46,7 +46,9 @@ func TestBinaryUpgraded(t *testing.T) {
 	<-upgraded
 	s.has(s.unseen("obolctl sales http.own"), 0, "owed")
 	s.cashier.goes(false)
-	eventually(t, patience, func() string { return s.lacks(s.unseen("obolctl sales http.own"), 0, "http.own 0.02 USDC on base-sepolia testnet 2") })
+	eventually(t, patience, func() string {
+		return s.lacks(s.unseen("obolctl sales http.own"), 0, "http.own 0.02 USDC on base-sepolia testnet 2")
+	})
 	s.isBought("g00")
 	for _, p := range []string{payment, lent} {
 		s.ownAnswers(p, http.StatusPaymentRequired, "used")
