@@ -84,6 +84,7 @@ printf '[Service]\nExecStartPre=false\n' >$dir/broken.conf; systemctl --user dae
 	s.has(s.unseen("obolctl boot status"), 1, "obolctl-gateway@home:llm:g00.service has Restart=no, not always", "note drop-ins obolctl-gateway@.service.d/mine.conf", "systemctl --user revert obolctl-gateway@.service")
 	s.peek("systemctl --user revert obolctl-gateway@.service")
 	s.has(s.unseen("obolctl boot status"), 0, "ok policy")
+	s.has(s.unseen(`said=$(obolctl boot status -q; obolctl boot install -q); echo "$said"; test -z "$said"`), 0) // nothing needs anybody
 
 	s.has(s.unseen("obolctl boot uninstall"), 0, "obolctl-converge@home.timer", "Gateways that run go on", "systemctl --user stop 'obolctl-gateway@home:*'")
 	if left := s.peek("find ~/.config/systemd/user -name '*converge*' -o -name '*.target' -o -path '*.wants/*'"); left != "" {
@@ -149,6 +150,8 @@ func TestBootWhereLingeringIsRefused(t *testing.T) {
 	m.root(`mkdir -p /etc/polkit-1/rules.d; echo 'polkit.addRule(function(a) { if (a.id == "org.freedesktop.login1.set-self-linger") return polkit.Result.NO; });' >/etc/polkit-1/rules.d/10-no.rules
 systemctl try-restart polkit`)
 	m.has(m.asSeller("obolctl boot install"), 1, "nothing was installed", "sudo loginctl enable-linger "+seller)
+	m.root("systemctl mask --now polkit")
+	m.has(m.asSeller("obolctl boot install"), 1, "polkit.service is masked. Type this")
 	if left := m.root("find " + home + "/.config " + home + "/.local -type f 2>/dev/null || true"); left != "" {
 		t.Errorf("it wrote:\n%s", left)
 	}

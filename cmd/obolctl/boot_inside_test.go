@@ -255,10 +255,10 @@ func TestInstalledText(t *testing.T) {
 	t.Parallel()
 	w := workspace{options: options{here: "other"}}
 	w.memory.Accepted = &plan.Accepted{}
-	if got := w.openEnds(boot.Setup{Every: 3 * time.Minute}, 0); got != "" {
+	if got := w.openEnds(3*time.Minute, 0); got != "" {
 		t.Errorf("where all is well: %q", got)
 	}
-	got := w.openEnds(boot.Setup{Every: 3 * time.Minute}, 2)
+	got := w.openEnds(3*time.Minute, 2)
 	if !strings.Contains(got, "No gateway answers now for 2 offers.") || !strings.Contains(got, "obolctl converge --site other\n") {
 		t.Errorf("where gateways are down: %q", got)
 	}

@@ -486,14 +486,11 @@ func (w *workspace) sayLingers(name string) {
 }
 
 // openEnds words what is still for somebody to do, so that offers come back.
-func (w *workspace) openEnds(s boot.Setup, idle int) string {
+func (w *workspace) openEnds(every time.Duration, idle int) string {
 	var b strings.Builder
-	if names := w.othersIn(s.Environ); len(names) > 0 {
-		fmt.Fprintf(&b, "\nThis shell has another %s. To pin that: %s\n", strings.Join(names, ", "), w.atSite("obolctl boot install --environment"))
-	}
 	if idle > 0 {
 		fmt.Fprintf(&b, "\nNo gateway answers now for %s. Converge starts it within %s, unless\nit was stopped. To start it at once: %s\n",
-			counted(idle, "offer"), short(s.Every), w.atSite("obolctl converge"))
+			counted(idle, "offer"), short(every), w.atSite("obolctl converge"))
 	}
 	if w.accepted() == nil {
 		b.WriteString("\nNothing is accepted here yet, so nothing will be brought back: " + w.atSite("obolctl apply") + "\n")
@@ -553,7 +550,10 @@ func (w *workspace) tellInstalled(s boot.Setup, pinned boot.Pinned, changed []st
 		rows = append(rows, "notify "+s.Notify)
 	}
 	b.WriteString("What the units run with:\n" + indented(clipped(rows)))
-	ends := w.openEnds(s, idle)
+	if names := w.othersIn(s.Environ); len(names) > 0 {
+		fmt.Fprintf(&b, "\nThis shell has another %s. To pin that: %s\n", strings.Join(names, ", "), w.atSite("obolctl boot install --environment"))
+	}
+	ends := w.openEnds(s.Every, idle)
 	fmt.Fprintf(&b, "%s\nSee what holds before the next reboot: %s\n", ends, w.atSite("obolctl boot status"))
 	text := b.String()
 	if w.quiet {
