@@ -312,13 +312,13 @@ func TestRule02_WhatIsRefusedHoldsNoDrainBack(t *testing.T) {
 	s.declare(s.weather("weather", "0.01", weight(1)))
 	s.apply(0)
 	s.pays("obol", "weather", perRequest("9"))
-	s.stranger("obolctl").patch(offers, s.ns, "weather", map[string]any{"spec": map[string]any{"listing": map[string]any{"weight": 4}}}) // as an interrupted run leaves it
+	s.stranger("obolctl").patch(offers, s.ns, "weather", map[string]any{"spec": map[string]any{"listing": map[string]any{"weight": 4}}}) // which then passes for ours, and is older
 	s.forbid("weather", "object.spec.listing.weight != 1")
 	until(t, func() bool {
 		return s.plan(0).why("http.weather") != "" && strings.Contains(s.plan(0).why("http.weather"), "the sandbox says no")
 	})
 	withheld := "withheld update http.weather: live_changed, money"
-	same(t, "converged", s.converge(1).lines(), "withheld block http.weather: crashed, restore", withheld)
+	same(t, "converged", s.converge(1).lines(), "withheld block http.weather: rolled_back, restore", withheld)
 	s.stands("weather", "9", 4, false)
 	s.must(0, "drain", "http.weather", "--now")
 	s.stands("weather", "9", 4, true)
