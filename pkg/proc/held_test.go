@@ -68,6 +68,7 @@ func TestHeld(t *testing.T) {
 			if err := syscall.Kill(g.Identity.PID, syscall.SIGTERM); err != nil {
 				t.Fatal(err)
 			}
+			eventually(t, "it has ended, and what is seen is the next one", func() bool { return syscall.Kill(g.Identity.PID, 0) != nil })
 		}, "", resource.Present},
 		"its record is of a detached process": {func(t *testing.T, want resource.Spec, _ *resource.Running) {
 			systemctl(t, "stop", unitOf(dir, want))
