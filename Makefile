@@ -89,7 +89,7 @@ demo: build sandbox
 # As root, on Debian: it says so elsewhere. REHEARSE='-run TestX -count 5' runs a part.
 rehearse: build sandbox
 	$(call stage,rehearse: a machine that is rebooted and whose power is cut)
-	go test -tags rehearse -count=1 -parallel 3 -timeout 60m -v ./rehearse $(REHEARSE)
+	go test -tags rehearse -count=1 -parallel 2 -timeout 60m -v ./rehearse $(REHEARSE)
 
 # The public x402 packages, from npm: they buy from the gateway, judge what it
 # says, and fall to the attacks that it repels. A browser looks at the storefront.
