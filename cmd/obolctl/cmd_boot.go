@@ -374,7 +374,7 @@ func (w *workspace) pinThis(upgrade bool) (pinned boot.Pinned, keeps bool, chang
 	if err != nil {
 		return boot.Pinned{}, false, nil, err
 	}
-	whole := now.pinned.Check() == nil // nothing is not
+	whole := now.pinned.Check() == nil // false too where none is pinned
 	keeps = !upgrade && now.pinned.Digest != now.mine && len(now.others()) > 0
 	if keeps && whole {
 		return now.pinned, keeps, nil, nil
