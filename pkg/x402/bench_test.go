@@ -3,8 +3,6 @@ package x402_test
 import (
 	"testing"
 
-	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
-
 	"github.com/obolctl/obolctl/pkg/x402"
 )
 
@@ -31,16 +29,5 @@ func BenchmarkPayment(b *testing.B) {
 				x402.NewRequest(p, chosen, resource())
 			}
 		})
-	}
-}
-
-// BenchmarkRecover is the part of it that nobody can spare.
-func BenchmarkRecover(b *testing.B) {
-	digest := slowKeccak(nil)
-	compact := ecdsa.SignCompact(alice().key, digest, false)
-	for b.Loop() {
-		if _, _, err := ecdsa.RecoverCompact(compact, digest); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

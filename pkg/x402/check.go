@@ -3,9 +3,6 @@ package x402
 import (
 	"fmt"
 	"time"
-
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
-	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 )
 
 // Reasons as the published facilitators spell them.
@@ -30,8 +27,6 @@ const (
 )
 
 const (
-	signatureSize = 65 // r, s, v
-
 	// settleTime is how much of its time a payment must have left: the blocks
 	// that a settlement may take. Facilitators demand the same.
 	settleTime = 6 // seconds
@@ -175,35 +170,19 @@ func (g *grant) checkTime(now int64) *Invalid {
 	return nil
 }
 
-// checkSignature wants the only signature of the payer that contracts take: r
-// and s in range, the lower of the two s, and a v of 27 or 28.
+// checkSignature wants the signature to be the payer's.
 func (g *grant) checkSignature(q Quote) *Invalid {
 	reason := invalidSignature
 	if g.method == permit2 {
 		reason = permit2InvalidSignature
 	}
-	v := g.signature[64]
-	var s secp256k1.ModNScalar
-	if s.SetByteSlice(g.signature[32:64]) || s.IsOverHalfOrder() || v != 27 && v != 28 {
-		return &Invalid{reason, "the signature is not in the form that contracts take"}
-	}
-	var compact [signatureSize]byte
-	compact[0] = v
-	copy(compact[1:], g.signature[:64])
-	digest := g.digest(q.domain)
-	key, _, err := ecdsa.RecoverCompact(compact[:], digest[:])
+	by, err := signer([signatureSize]byte(g.signature), g.digest(q.domain))
 	if err != nil {
-		return &Invalid{reason, "the signature belongs to no key"}
+		return &Invalid{reason, err.Error()}
 	}
-	if signer := addressOf(key); signer != g.from {
+	if by != g.from {
 		extra := q.requirements.Extra
 		return &Invalid{reason, fmt.Sprintf("%s did not sign this, for token %q version %q on chain %d at %s", g.from, extra.Name, extra.Version, q.chain, q.asset)}
 	}
 	return nil
-}
-
-// addressOf gives the account of a key.
-func addressOf(key *secp256k1.PublicKey) Address {
-	sum := keccak(key.SerializeUncompressed()[1:])
-	return Address(sum[12:])
 }
