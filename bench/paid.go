@@ -12,8 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
-	"github.com/decred/dcrd/dcrec/secp256k1/v4/ecdsa"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -80,13 +78,8 @@ func (b *bench) paces(ctx context.Context, m *market) error {
 		{"after", m.after, http.StatusOK, true, n},
 		{"express", m.express, http.StatusOK, true, n / 2},
 	}
-	took, recoveries := map[string][]pace{}, []time.Duration{}
+	took := map[string][]pace{}
 	for round := range b.runs + 1 {
-		each, err := recovery()
-		if err != nil {
-			return err
-		}
-		recoveries = append(recoveries, each)
 		for _, r := range races {
 			p, err := m.run(ctx, r)
 			if err != nil {
@@ -101,27 +94,8 @@ func (b *bench) paces(ctx context.Context, m *market) error {
 	for name, all := range took {
 		p[name] = medianPace(all)
 	}
-	b.addPaces(p, median(recoveries))
+	b.addPaces(p)
 	return nil
-}
-
-// recovery is what it takes to find who signed a payment, with nothing beside it:
-// the part of the check that nobody can spare.
-func recovery() (time.Duration, error) {
-	const n = 200
-	key, err := secp256k1.GeneratePrivateKey()
-	if err != nil {
-		return 0, err
-	}
-	var digest [32]byte
-	compact := ecdsa.SignCompact(key, digest[:], false)
-	began := time.Now()
-	for range n {
-		if _, _, err := ecdsa.RecoverCompact(compact, digest[:]); err != nil {
-			return 0, err
-		}
-	}
-	return time.Since(began) / n, nil
 }
 
 // medianPace gives the medians; of the calls the most, since not one may be too
@@ -190,7 +164,7 @@ func drain(body io.ReadCloser) error {
 	return errors.Join(err, body.Close())
 }
 
-func (b *bench) addPaces(p map[string]pace, recovery time.Duration) {
+func (b *bench) addPaces(p map[string]pace) {
 	plain, unpaid, before, express := p["plain"], p["unpaid"], p["before"], p["express"]
 	b.add(row{
 		what: "unpaid requests, answered with a 402", ours: rate(unpaid.wall), theirs: "plain `httputil.ReverseProxy` " + rate(plain.wall),
@@ -208,7 +182,7 @@ func (b *bench) addPaces(p map[string]pace, recovery time.Duration) {
 	over := before.cpu - calling
 	b.add(row{
 		what: "CPU of a paid request over a plain proxy and its call to the facilitator", ours: millis(over),
-		theirs: fmt.Sprintf("in all %s, a plain proxy that calls %s, one that does not %s; to recover the signer, alone, %s", millis(before.cpu), millis(calling), millis(plain.cpu), millis(recovery)),
+		theirs: fmt.Sprintf("in all %s, a plain proxy that calls %s, one that does not %s", millis(before.cpu), millis(calling), millis(plain.cpu)),
 		target: "≤ 0.40 ms", ok: over <= 400*time.Microsecond,
 	})
 	b.add(row{
