@@ -71,7 +71,7 @@ func weaknesses() map[string]weakness {
 		},
 		"the signer is not looked at": {
 			file: "pkg/x402/check.go",
-			old:  "if signer := addressOf(key); signer != g.from {", new: "if signer := addressOf(key); signer != g.from && len(g.signature) == 0 {",
+			old:  "if by != g.from {", new: "if by != g.from && len(g.signature) == 0 {",
 			attacks: map[string]breach{
 				"signed for other terms":               unpaid,
 				"signed by somebody else":              unpaid,
@@ -80,8 +80,8 @@ func weaknesses() map[string]weakness {
 			},
 		},
 		"a high s is taken": {
-			file: "pkg/x402/check.go",
-			old:  "s.IsOverHalfOrder()", new: "false",
+			file: "pkg/x402/signer.go",
+			old:  "s.LexicographicallyLargest()", new: "false",
 			attacks: map[string]breach{"signed by somebody else": unpaid},
 		},
 		"signatures that cannot be judged are believed": {
