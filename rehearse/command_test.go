@@ -48,6 +48,7 @@ func TestBootCommands(t *testing.T) {
 		"ok gateways 3 start at boot by themselves", "note environment others may read "+home+"/.config/obolctl/environment", "The API server answers")
 
 	s.has(s.asSeller("obolctl boot rehearse"), 0, "All 3 gateways answered again", "3 offers, sold again")
+	s.has(s.asSeller("obolctl history"), 0, "rehearsed by boot rehearse: 3 gateways killed")
 	s.sells(s.names...)
 	s.stands(func() { // with what would not come back
 		s.has(s.unseen("mv ~/.local/share/obolctl/bin/obolctl ~/kept; obolctl boot rehearse"), 1, "nothing was killed", "FAULT executable none is pinned obolctl boot install")

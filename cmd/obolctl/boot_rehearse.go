@@ -16,6 +16,7 @@ import (
 	"github.com/obolctl/obolctl/pkg/offer"
 	"github.com/obolctl/obolctl/pkg/plan"
 	"github.com/obolctl/obolctl/pkg/resource"
+	"github.com/obolctl/obolctl/pkg/state"
 )
 
 func bootRehearseCommand(p process) *cli.Command {
@@ -155,7 +156,14 @@ func faultsIn(checks []boot.Check) string {
 	return b.String()
 }
 
+// kill ends the gateways, once the history tells why they are about to crash.
 func (r *rehearsal) kill(ctx context.Context) error {
+	err := r.w.locked(ctx, "boot rehearse", func(tx *state.Tx) error {
+		return tx.Note(state.Event{At: time.Now().UTC(), Kind: state.EventRehearsed, By: "boot rehearse", Text: counted(len(r.gateways), "gateway") + " killed"})
+	})
+	if err != nil {
+		return err
+	}
 	r.w.say("Killing %s of site %s.", counted(len(r.gateways), "gateway"), r.site)
 	r.killed = time.Now()
 	for id := range r.gateways {

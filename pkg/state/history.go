@@ -33,10 +33,11 @@ const (
 	EventUndeleted EventKind = "undeleted"
 	EventForgotten EventKind = "forgotten"
 	EventCrashed   EventKind = "crashed"
-	EventDecision  EventKind = "decision" // waits for a person
-	EventSettled   EventKind = "settled"  // a decision, by a person
-	EventAnswered  EventKind = "answered" // the API server, which a run had waited for; of the whole site
-	EventFailed    EventKind = "failed"   // what a run was to do unattended; of the whole site
+	EventDecision  EventKind = "decision"  // waits for a person
+	EventSettled   EventKind = "settled"   // a decision, by a person
+	EventAnswered  EventKind = "answered"  // the API server, which a run had waited for; of the whole site
+	EventFailed    EventKind = "failed"    // what a run was to do unattended; of the whole site
+	EventRehearsed EventKind = "rehearsed" // a reboot: the crashes after it are its own; of the whole site
 )
 
 // An Event is something that happened to an offer, or to the whole site, for
@@ -100,7 +101,7 @@ func (t *Tx) told(events []Event) (map[offer.Key]string, error) {
 			switch {
 			case old.Kind == EventDecision:
 				told[old.Offer] = old.Text
-			case old.Kind == EventAnswered, old.Kind == EventFailed: // they settle nothing
+			case old.Kind == EventAnswered, old.Kind == EventFailed, old.Kind == EventRehearsed: // they settle nothing
 			case old.Offer == (offer.Key{}):
 				clear(told)
 			default:

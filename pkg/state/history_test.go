@@ -56,6 +56,7 @@ func TestHistoryTellsAWaitingDecisionOnce(t *testing.T) {
 		tx.Note(state.Event{Kind: state.EventRestored, Offer: a}),           // 1
 		tx.Note(decide(a, "price"), decide(b, "price")),                     // 1
 		tx.Note(state.Event{Kind: state.EventAnswered}),                     // 1
+		tx.Note(state.Event{Kind: state.EventRehearsed}),                    // 1
 		tx.Note(decide(a, "price"), decide(b, "price")),                     // 0
 		tx.Note(state.Event{Kind: state.EventAccepted}),                     // 1
 		tx.Note(decide(a, "price"), decide(b, "price")),                     // 2
@@ -65,7 +66,7 @@ func TestHistoryTellsAWaitingDecisionOnce(t *testing.T) {
 		got = append(got, strings.TrimSpace(string(e.Kind)+" "+e.Offer.Name+" "+e.Text))
 	}
 	want := []string{"decision a price", "decision b price", "decision b wallet", "decision b price",
-		"restored a", "decision a price", "answered", "accepted", "decision a price", "decision b price"}
+		"restored a", "decision a price", "answered", "rehearsed", "accepted", "decision a price", "decision b price"}
 	for i := range got {
 		got[i] = strings.Join(strings.Fields(got[i]), " ")
 	}

@@ -12,7 +12,7 @@ import (
 // An Entry is one line of a site's history.
 type Entry struct {
 	Time    time.Time `json:"time"`
-	Event   string    `json:"event"`             // accepted, restored, drained, undrained, deleted, undeleted, forgotten, crashed, decision, settled, answered, failed
+	Event   string    `json:"event"`             // accepted, restored, drained, undrained, deleted, undeleted, forgotten, crashed, decision, settled, answered, failed, rehearsed
 	Number  int       `json:"number,omitempty"`  // of the accepted set; 0 for other events
 	Address string    `json:"address,omitempty"` // "" when it is about the whole site
 	By      string    `json:"by,omitempty"`
