@@ -155,18 +155,23 @@ func place(d *hcl.Diagnostic) hcl.Range {
 }
 
 // didYouMean gives a sentence that names the nearest known word, with a space
-// before it, or "" when none is near.
+// before it; "" when none is near.
 func didYouMean(word string, known []string) string {
-	best, nearest := "", max(2, len(word)/3)+1
+	if best := nearest(word, known); best != "" {
+		return fmt.Sprintf(" Did you mean %q?", best)
+	}
+	return ""
+}
+
+// nearest gives the known word that is the most like a word; "" when none is near.
+func nearest(word string, known []string) string {
+	best, least := "", max(2, len(word)/3)+1
 	for _, k := range known {
-		if d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(k), nil); d < nearest {
-			best, nearest = k, d
+		if d := levenshtein.Distance(strings.ToLower(word), strings.ToLower(k), nil); d < least {
+			best, least = k, d
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" Did you mean %q?", best)
+	return best
 }
 
 // sentence turns an error's text into one: a capital at the start and a full

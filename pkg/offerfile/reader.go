@@ -121,9 +121,10 @@ func (r *reader) rule(s *section, name, summary, detail string) {
 		Detail: detail + " It was accepted like this, so it is kept."})
 }
 
-// need reports a required attribute that was not given.
+// need reports a required attribute that was not given, unless something was
+// reported that seems to be it.
 func (r *reader) need(s *section, name string, f found, why string) {
-	if f != absent {
+	if f != absent || slices.Contains(s.meant, name) {
 		return
 	}
 	r.fail(s.def, "Missing "+name, why)
@@ -324,7 +325,7 @@ func (r *reader) objectAttr(s *section, name string, sch *schema) (*section, fou
 		}
 		if !slices.Contains(sch.attrs, k) {
 			r.failed = true
-			r.l.unknownName(k, at, sch, "attribute")
+			r.l.unknownName(k, at, out, "attribute")
 			strange = true
 			continue
 		}

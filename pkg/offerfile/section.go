@@ -20,6 +20,7 @@ type section struct {
 	blocks map[string][]*section
 	base   *section // of the defaults; nil without
 	flawed bool     // something in it was reported while it was made
+	meant  []string // names that are known, of what was reported as misspelt or in the wrong form
 }
 
 // An attr is one attribute, not yet evaluated.
@@ -37,7 +38,7 @@ func (l *loader) section(body *hclsyntax.Body, sch *schema, def hcl.Range, each 
 	s := &section{schema: sch, def: def, attrs: make(map[string]*attr, len(body.Attributes))}
 	for name, a := range body.Attributes {
 		if !slices.Contains(sch.attrs, name) {
-			l.unknownName(name, a.NameRange, sch, "attribute")
+			l.unknownName(name, a.NameRange, s, "attribute")
 			continue
 		}
 		s.attrs[name] = &attr{expr: a.Expr, rng: a.SrcRange, at: a.Expr.Range(), bad: !l.checkNames(a.Expr, each && name != "for_each")}
@@ -45,7 +46,7 @@ func (l *loader) section(body *hclsyntax.Body, sch *schema, def hcl.Range, each 
 	for _, b := range body.Blocks {
 		nested, ok := sch.blocks[b.Type]
 		if !ok {
-			l.unknownName(b.Type, b.TypeRange, sch, "block")
+			l.unknownName(b.Type, b.TypeRange, s, "block")
 			continue
 		}
 		if len(b.Labels) > 0 {
@@ -69,16 +70,18 @@ func (l *loader) section(body *hclsyntax.Body, sch *schema, def hcl.Range, each 
 	return s
 }
 
-func (l *loader) unknownName(name string, at hcl.Range, sch *schema, as string) {
-	if as == "block" && slices.Contains(sch.attrs, name) {
-		l.log.errorAt(at, "Block in place of an attribute", fmt.Sprintf("%q is an attribute: write %s = ….", name, name))
-		return
-	}
-	if _, ok := sch.blocks[name]; ok && as == "attribute" {
+// unknownName reports what may not stand in a section.
+func (l *loader) unknownName(name string, at hcl.Range, s *section, as string) {
+	sch, meant := s.schema, name
+	if _, block := sch.blocks[name]; block {
 		l.log.errorAt(at, "Attribute in place of a block", fmt.Sprintf("%q is a block: write %s { … }, without an equals sign.", name, name))
-		return
+	} else if slices.Contains(sch.attrs, name) {
+		l.log.errorAt(at, "Block in place of an attribute", fmt.Sprintf("%q is an attribute: write %s = ….", name, name))
+	} else {
+		meant = nearest(name, sch.names())
+		l.log.errorAt(at, "Unknown "+as, fmt.Sprintf("There is no %s %q in %s.%s", as, name, sch.what, didYouMean(name, sch.names())))
 	}
-	l.log.errorAt(at, "Unknown "+as, fmt.Sprintf("There is no %s %q in %s.%s", as, name, sch.what, didYouMean(name, sch.names())))
+	s.meant = append(s.meant, meant)
 }
 
 // checkNames reports names that nothing stands behind, before anything is
