@@ -56,13 +56,13 @@ func proxyHeaders(r *raid) {
 	// Who paid is what the gateway says, not the buyer.
 	p := r.fresh()
 	somebody := anyAccount(r.t).address
-	if a := r.with(p, wire{target: "/cheap/x", header: [][2]string{{"X-Payment-Payer", somebody}, {"X-Verified-Wallet", somebody}, {"x-payment-payer", somebody}}}); !a.served() {
+	if a := r.with(p, wire{target: "/cheap/x", header: [][2]string{{"X-Payment-Payer", somebody}, {"X-Verified-Wallet", somebody}, {"x-payment-payer", somebody}, {"X_Payment_Payer", somebody}}}); !a.served() {
 		r.report(broken, "a good payment got %v", a)
 	}
-	r.send(wire{target: "/free/x", header: [][2]string{{"X-Payment-Payer", somebody}, {"X-Verified-Wallet", somebody}}})
+	r.send(wire{target: "/free/x", header: [][2]string{{"X-Payment-Payer", somebody}, {"X-Verified-Wallet", somebody}, {"x_payment-payer", somebody}, {"X_VERIFIED_WALLET", somebody}}})
 	for _, run := range r.upstream.seen() {
-		if said := fmt.Sprint(run.header["X-Payment-Payer"], run.header["X-Verified-Wallet"]); strings.Contains(said, somebody) {
-			r.report(spoof, "the upstream was told that %s paid for %v", said, run)
+		if _, by, _ := strings.Cut(fmt.Sprint(run.header), somebody); by != "" { // in whatever name
+			r.report(spoof, "the upstream was told that %s paid for %v: %v", somebody, run, run.header)
 		}
 	}
 }
@@ -180,10 +180,10 @@ func upstreamUpgrades(r *raid) {
 			return
 		}
 		defer c.Close()
-		fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: goods\r\n\r\n%s %d\n", goods, n)
+		fmt.Fprintf(buffered, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n%s %d\n", goods, n)
 		buffered.Flush()
 	})
-	lines := [][2]string{{"Connection", "Upgrade"}, {"Upgrade", "goods"}}
+	lines := [][2]string{{"Connection", "Upgrade"}, {"Upgrade", "websocket"}}
 	r.toll.misbehaves("/settle", says(200, `{"success":false,"errorReason":"insufficient_funds","transaction":"","network":"eip155:84532"}`))
 	r.with(r.fresh(), wire{target: "/cheap/x", header: lines})
 	r.unpaidFor(wire{target: "/cheap/x", header: lines})
@@ -195,6 +195,8 @@ func upstreamUpgrades(r *raid) {
 func sharedCaches(r *raid) {
 	r.upstream.replies(func(w http.ResponseWriter, n int) {
 		w.Header().Set("Cache-Control", "public, s-maxage=3600, max-age=60")
+		w.Header().Set("CDN-Cache-Control", "public, max-age=3600")
+		w.Header().Set("Surrogate-Control", "max-age=3600")
 		w.Header().Set("ETag", `"the same for all"`)
 		w.Header().Set("Expires", "Thu, 01 Jan 2099 00:00:00 GMT")
 		sell(w, n)
@@ -206,5 +208,10 @@ func sharedCaches(r *raid) {
 	got := strings.ToLower(strings.Join(a.header.Values("Cache-Control"), ", "))
 	if strings.Contains(got, "public") || strings.Contains(got, "s-maxage") || !strings.Contains(got, "private") || a.header.Get("ETag") != "" {
 		r.report(leak, "what one has paid for may be kept for others: Cache-Control %q, ETag %q", got, a.header.Get("ETag"))
+	}
+	for _, name := range []string{"CDN-Cache-Control", "Surrogate-Control"} {
+		if got := a.header.Get(name); got != "" {
+			r.report(leak, "what one has paid for may be kept for others: %s %q", name, got)
+		}
 	}
 }

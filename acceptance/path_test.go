@@ -3,7 +3,11 @@
 package acceptance_test
 
 import (
+	"bufio"
+	"context"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -17,6 +21,7 @@ func detours() []attack {
 		{"targets that are no path", targetTricks},
 		{"methods", methodTricks},
 		{"a request hidden in another", smuggling},
+		{"a tunnel by a free name", tunnel},
 	}
 }
 
@@ -137,6 +142,33 @@ func smuggling(r *raid) {
 	} {
 		// A good one is answered, and what is left in the connection may be too.
 		r.unpaidFor(wire{raw: raw, patience: patience / 10})
+	}
+}
+
+// tunnel has the connection of something free become one of HTTP/2, and asks for
+// something else in it.
+func tunnel(r *raid) {
+	conn, err := net.Dial("tcp", r.host)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /free/x HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", r.host)
+	first, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || first.StatusCode != http.StatusSwitchingProtocols {
+		return
+	}
+	transport := &http.Transport{Protocols: unencryptedHTTP2(), DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	defer transport.CloseIdleConnections()
+	client := http.Client{Transport: transport, Timeout: patience}
+	for range 2 {
+		res, err := client.Get("http://" + r.host + "/dear/x")
+		if err != nil {
+			return
+		}
+		text, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		r.answers = append(r.answers, answer{status: res.StatusCode, header: res.Header, body: string(text), err: err})
 	}
 }
 

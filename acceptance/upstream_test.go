@@ -66,14 +66,48 @@ func newUpstream(t testing.TB) *upstream {
 const expressPath = "/express"
 
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.RequestURI {
-	case "/healthz":
-	case expressPath:
+	switch {
+	case r.RequestURI == "/healthz":
+	case r.RequestURI == expressPath:
 		u.serveExpress(w, r)
+	case r.Header.Get("Upgrade") == "h2c":
+		u.turnToHTTP2(w)
 	default:
 		u.run(w, r.Context().Done(), run{method: r.Method, target: r.RequestURI, header: r.Header.Clone()})
 	}
 }
+
+// turnToHTTP2 goes on in HTTP/2, as servers do that know this upgrade.
+func (u *upstream) turnToHTTP2(w http.ResponseWriter) {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return
+	}
+	fmt.Fprint(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+	server := &http.Server{Handler: u, Protocols: unencryptedHTTP2()}
+	server.Serve(&only{conn: conn}) //nolint:errcheck // it ends at once, since there is no second connection
+}
+
+func unencryptedHTTP2() *http.Protocols {
+	p := new(http.Protocols)
+	p.SetUnencryptedHTTP2(true)
+	return p
+}
+
+// only listens for one connection, which is there already.
+type only struct{ conn net.Conn }
+
+func (o *only) Accept() (net.Conn, error) {
+	if o.conn == nil {
+		return nil, net.ErrClosed
+	}
+	conn := o.conn
+	o.conn = nil
+	return conn, nil
+}
+
+func (o *only) Close() error   { return nil }
+func (o *only) Addr() net.Addr { return &net.TCPAddr{} }
 
 // serveExpress runs what a handler behind the middleware was asked for, and
 // gives it the answer to pass on.

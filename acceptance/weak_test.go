@@ -89,6 +89,16 @@ func weaknesses() map[string]weakness {
 			old:  "if s.route.seat.Settle == before && s.auth.Proven {", new: "if s.route.seat.Settle == before {",
 			attacks: map[string]breach{"signatures that only a facilitator can judge": unpaid},
 		},
+		"names are taken as they are spelt": {
+			file: "pkg/charge/answer.go",
+			old:  `strings.Contains(name, "_") &&`, new: "false &&",
+			attacks: map[string]breach{"headers that speak for a proxy": spoof},
+		},
+		"a connection turns to anything": {
+			file: "pkg/charge/answer.go",
+			old:  `return len(h["Upgrade"]) == 1 && strings.EqualFold(h["Upgrade"][0], "websocket")`, new: "return true",
+			attacks: map[string]breach{"a tunnel by a free name": free},
+		},
 		"less is enough": {
 			file: "pkg/x402/check.go",
 			old:  "case version == 2 && g.value != q.amount:", new: "case false:",

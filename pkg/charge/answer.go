@@ -6,6 +6,8 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/obolctl/obolctl/pkg/ledger"
@@ -190,9 +192,16 @@ const (
 	walletHeader = "X-Verified-Wallet"
 )
 
+// strip takes them out, also those that programs which know headers by the names
+// of variables, as CGI, WSGI and PHP do, would take for ours: X_Payment_Payer.
 func strip(h http.Header) {
 	for _, name := range ours {
 		delete(h, name)
+	}
+	for name := range h {
+		if strings.Contains(name, "_") && slices.Contains(ours, http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))) {
+			delete(h, name)
+		}
 	}
 }
 
@@ -206,14 +215,25 @@ func forward(r *http.Request, path, payer string) *http.Request {
 	out.URL.Path, out.URL.RawPath = path, ""
 	out.Header = r.Header.Clone()
 	strip(out.Header)
+	if !isWebSocket(out.Header) {
+		delete(out.Header, "Upgrade")
+	}
+	delete(out.Header, "Http2-Settings")
 	if payer != "" {
 		out.Header[payerHeader], out.Header[walletHeader] = []string{payer}, []string{payer}
 		out.Header.Del("Connection") // it could name them, and the proxy would drop them
-		if out.Header.Get("Upgrade") != "" {
+		if out.Header["Upgrade"] != nil {
 			out.Header.Set("Connection", "Upgrade")
 		}
 	}
 	return out
+}
+
+// isWebSocket tells whether a message is about becoming a WebSocket, the one
+// protocol that a connection may turn to: over HTTP/2, by "Upgrade: h2c", a buyer
+// could ask the upstream for every other path, past us.
+func isWebSocket(h http.Header) bool {
+	return len(h["Upgrade"]) == 1 && strings.EqualFold(h["Upgrade"][0], "websocket")
 }
 
 // samePath tells whether two URLs name one path: queries differ with each
@@ -232,19 +252,27 @@ func setReceipt(h http.Header, s x402.Settlement) {
 	h[x402.ReceiptHeader], h[x402.ReceiptHeaderV1] = []string{text}, []string{text}
 }
 
-// forOne marks an answer as one buyer's.
+// kept is what an upstream may say of how its answer is kept, without what a
+// directive may say besides.
+var kept = regexp.MustCompile(`^(?i:no-store|no-cache|no-transform|must-revalidate|immutable|max-age=[0-9]+)`)
+
+// forOne marks an answer as one buyer's, for every cache between the two.
 func forOne(h http.Header) {
-	var kept []string
-	for _, line := range h.Values("Cache-Control") {
+	var said []string
+	for _, line := range h["Cache-Control"] {
 		for d := range strings.SplitSeq(line, ",") {
-			name, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(d)), "=")
-			if name != "" && name != "public" && name != "private" && name != "s-maxage" {
-				kept = append(kept, strings.TrimSpace(d))
+			if d = kept.FindString(strings.TrimSpace(d)); d != "" {
+				said = append(said, d)
 			}
 		}
 	}
-	h["Cache-Control"] = []string{strings.Join(append(kept, "private"), ", ")}
-	h.Del("Etag")
+	for name := range h {
+		if strings.HasSuffix(name, "-Cache-Control") || name == "Surrogate-Control" || name == "Edge-Control" || name == "X-Accel-Expires" {
+			delete(h, name) // of shared caches, which would heed it before the other
+		}
+	}
+	h["Cache-Control"] = []string{strings.Join(append(said, "private"), ", ")}
+	delete(h, "Etag")
 	allowOrigins(h)
 }
 

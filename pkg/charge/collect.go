@@ -23,8 +23,11 @@ const maxHeld = 1 << 20
 func Collect(res *http.Response) error {
 	strip(res.Header)
 	strip(res.Trailer)
-	if res.StatusCode != http.StatusSwitchingProtocols {
+	switch {
+	case res.StatusCode != http.StatusSwitchingProtocols:
 		res.Body = &stripped{res.Body, res}
+	case !isWebSocket(res.Header):
+		return errors.New("the upstream turns to a protocol that it was not asked for")
 	}
 	if s := saleOf(res.Request); s != nil {
 		return s.collect(res)
@@ -65,7 +68,7 @@ func (s *sale) collect(res *http.Response) error {
 // IsStream tells whether an answer is a stream of server-sent events.
 func IsStream(res *http.Response) bool {
 	kind, _, err := mime.ParseMediaType(res.Header.Get("Content-Type"))
-	return err == nil && kind == "text/event-stream"
+	return err == nil && kind == "text/event-stream" && res.StatusCode != http.StatusSwitchingProtocols
 }
 
 // hold reads the answer, as far as it is held back, so that a buyer does not

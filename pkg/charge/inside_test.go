@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,5 +118,34 @@ func TestPanicWhileSettling(t *testing.T) {
 				t.Errorf("%d debts are left to be collected, and %d are told", len(left), len(till.debts))
 			}
 		})
+	}
+}
+
+// TestForOne: what is one buyer's is kept for nobody else, whatever the upstream
+// says, and where it is careful of itself that stays.
+func TestForOne(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"":                                  "private",
+		"public, max-age=60, s-maxage=600":  "max-age=60, private",
+		"No-Store, no-transform":            "No-Store, no-transform, private",
+		`private="a, b", max-age=60`:        "max-age=60, private",
+		`no-cache="Set-Cookie, X", public`:  "no-cache, private",
+		`PUBLIC , must-revalidate,,max-age`: "must-revalidate, private",
+		"max-age=x, stale-if-error=9":       "private",
+	} {
+		h := http.Header{"Cache-Control": {said}, "Etag": {"1"}, "Vary": {"Accept"}}
+		for _, name := range []string{"CDN-Cache-Control", "Cloudflare-CDN-Cache-Control", "Surrogate-Control", "Edge-Control", "X-Accel-Expires"} {
+			h.Set(name, "public, max-age=60")
+		}
+		forOne(h)
+		if got := h.Values("Cache-Control"); len(got) != 1 || got[0] != want {
+			t.Errorf("%q becomes %q, want %q", said, got, want)
+		}
+		for name := range h {
+			if name != "Cache-Control" && name != "Vary" && !strings.HasPrefix(name, "Access-Control-") {
+				t.Errorf("%s is still there", name)
+			}
+		}
 	}
 }

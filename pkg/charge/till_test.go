@@ -559,6 +559,7 @@ func TestHeadersStayOnTheirSide(t *testing.T) {
 			r.Header.Set("X-PAYMENT", "junk")
 		}
 		r.Header.Set("X-Payment-Payer", "0xforged")
+		r.Header["X_Payment_Payer"], r.Header["x_verified-WALLET"], r.Header["X_Other"] = []string{"0xforged"}, []string{"0xforged"}, []string{"kept"}
 		r.Header.Set("Settlement-Overrides", "{}")
 		r.Header.Set("Connection", "x-payment-payer, X-Verified-Wallet") // asks the proxy to drop them
 		answer, _ := w.do(r)
@@ -575,6 +576,9 @@ func TestHeadersStayOnTheirSide(t *testing.T) {
 			if up.Get(name) != "" {
 				t.Errorf("%s: the upstream got %s", path, name)
 			}
+		}
+		if strings.Contains(fmt.Sprint(up), "forged") || up.Get("X_Other") != "kept" {
+			t.Errorf("%s: the upstream got %v", path, up)
 		}
 		if payer := up.Get("X-Payment-Payer"); (path == "/") != strings.HasPrefix(payer, "0x") || payer == "0xforged" {
 			t.Errorf("%s: payer %q", path, payer)
@@ -656,36 +660,84 @@ func TestBrowsers(t *testing.T) {
 	}
 }
 
-// TestUpgrade settles before the connection becomes another one.
+// TestUpgrade settles before the connection becomes a WebSocket, also of an
+// answer that calls itself a stream.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(w http.ResponseWriter, _ *http.Request) {
+	for _, mode := range []string{"", "before", "after"} {
+		w := newWorld(t, turnTo("Upgrade: websocket\r\nContent-Type: text/event-stream\r\n"), func(o *charge.Offer) { o.Settle = mode })
+		answer, in := w.upgrade("/", "Upgrade: WebSocket", "PAYMENT-SIGNATURE: "+w.payment("/"))
+		if answer.StatusCode != http.StatusSwitchingProtocols || receipt(t, answer.Header)["success"] != true {
+			t.Errorf("settle %q: %d %v", mode, answer.StatusCode, answer.Header)
+		}
+		text := make([]byte, 5)
+		if _, err := io.ReadFull(in, text); err != nil || string(text) != "hello" {
+			t.Errorf("settle %q: %q, %v", mode, text, err)
+		}
+	}
+}
+
+// TestUpgradeToAnother has an upstream that turns to whatever it is asked for: it
+// is asked for nothing but a WebSocket, since over HTTP/2 a buyer could go on to
+// paths that nobody paid for.
+func TestUpgradeToAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(w http.ResponseWriter, r *http.Request) {
+		if asked := r.Header["Upgrade"]; asked != nil || r.Header["Http2-Settings"] != nil {
+			t.Errorf("the upstream is asked for %q %q", asked, r.Header["Http2-Settings"])
+		}
+		hello(w, r)
+	}, func(o *charge.Offer) {
+		o.Routes = []offer.Route{{Path: "/free", Gate: "free"}, {Path: "/paid", Gate: "paid"}}
+	})
+	for _, asks := range []string{"Upgrade: h2c", "upgrade: H2C", "Upgrade: websocket, h2c", "Upgrade: h2c\r\nUpgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c", "Upgrade: echo"} {
+		for path, payment := range map[string]string{"/free": "", "/paid": w.payment("/paid")} {
+			if answer, _ := w.upgrade(path, asks+"\r\nHTTP2-Settings: AAMAAABkAAQAAP__", "PAYMENT-SIGNATURE: "+payment); answer.StatusCode != http.StatusOK {
+				t.Errorf("%s of %s: %d", asks, path, answer.StatusCode)
+			}
+		}
+	}
+}
+
+// TestTurnsUnasked has an upstream that leaves HTTP without being asked to.
+func TestTurnsUnasked(t *testing.T) {
+	t.Parallel()
+	for _, says := range []string{"", "Upgrade: h2c\r\n", "Upgrade: websocket\r\n"} {
+		w := newWorld(t, turnTo(says), func(o *charge.Offer) { o.Routes = []offer.Route{{Path: "/free", Gate: "free"}} })
+		if answer, _ := w.upgrade("/free", "X: y"); answer.StatusCode != http.StatusBadGateway {
+			t.Errorf("%q: %d", says, answer.StatusCode)
+		}
+	}
+}
+
+// turnTo answers that the connection is another one now.
+func turnTo(header string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		conn, rw, err := http.NewResponseController(w).Hijack()
 		if err != nil {
 			panic(err)
 		}
 		defer conn.Close()
-		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello")
+		fmt.Fprint(rw, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"+header+"\r\nhello")
 		_ = rw.Flush()
-	}, nil)
+	}
+}
+
+// upgrade asks for a path, with "Connection: Upgrade" and more lines.
+func (w *world) upgrade(path string, lines ...string) (*http.Response, *bufio.Reader) {
+	w.t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(w.front.URL, "http://"))
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: echo\r\nPAYMENT-SIGNATURE: %s\r\n\r\n", w.payment("/"))
+	w.t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\n%s\r\n\r\n", path, strings.Join(lines, "\r\n"))
 	in := bufio.NewReader(conn)
 	answer, err := http.ReadResponse(in, nil)
 	if err != nil {
-		t.Fatal(err)
+		w.t.Fatal(err)
 	}
-	if answer.StatusCode != http.StatusSwitchingProtocols || receipt(t, answer.Header)["success"] != true {
-		t.Errorf("%d %v", answer.StatusCode, answer.Header)
-	}
-	text := make([]byte, 5)
-	if _, err := io.ReadFull(in, text); err != nil || string(text) != "hello" {
-		t.Errorf("%q, %v", text, err)
-	}
+	return answer, in
 }
 
 func TestDocuments(t *testing.T) {
