@@ -145,6 +145,8 @@ func (l *lent) Read(p []byte) (int, error) {
 		if failed := l.settle(); failed != nil {
 			return 0, failed // what came last is not for those who did not pay
 		}
+	case l.res.Request.Context().Err() != nil:
+		l.giveUp("it was cut off on the buyer's side: they left, or the gateway had to stop")
 	default:
 		l.giveUp("the upstream broke off")
 	}

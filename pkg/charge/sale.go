@@ -43,7 +43,7 @@ func (s *sale) entry(now time.Time) ledger.Entry {
 		Claim: s.auth.Claim, At: now, ValidBefore: s.auth.ValidBefore,
 		Key: s.route.seat.Key, Address: s.route.seat.Address, Route: s.route.text,
 		Network: s.way.Network, Symbol: s.way.Token.Symbol, Asset: s.way.Token.Address, Decimals: s.way.Token.Decimals,
-		Amount: s.way.quote.Requirements().Amount, PayTo: s.way.PayTo,
+		Amount: s.auth.Amount, PayTo: s.way.PayTo,
 	}
 }
 

@@ -90,6 +90,9 @@ func TestSettleOrder(t *testing.T) {
 			if diff := cmp.Diff(map[ledger.State]int{ledger.Settled: 1}, w.states()); diff != "" {
 				t.Errorf("ledger (-want +got):\n%s", diff)
 			}
+			if sales, err := ledger.Read(w.dir, time.Time{}); err != nil || sales[0].Amount != "10000" {
+				t.Errorf("sold: %+v, %v", sales, err)
+			}
 		})
 	}
 }

@@ -92,6 +92,7 @@ func same(s, usual string, a Address) bool {
 // An Authorization is what a payment allows the seller to take.
 type Authorization struct {
 	Claim
+	Amount      string    // what it takes, in atomic units: decimal digits; the quote's, or in version 1 more
 	ValidBefore time.Time // whole seconds; at most the end of the year 9999
 	Proven      bool      // the payer signed it; else the signature is not of 65 bytes, and only a facilitator can tell
 }
@@ -122,8 +123,13 @@ func (p *Payment) Check(q Quote, now time.Time) (Authorization, error) {
 	if invalid != nil {
 		return Authorization{}, invalid
 	}
+	amount := q.requirements.Amount
+	if g.value != q.amount {
+		amount = g.value.String()
+	}
 	return Authorization{
 		Claim:       Claim{q.chain, q.contract, g.from, g.nonce},
+		Amount:      amount,
 		ValidBefore: time.Unix(min(g.validBefore.seconds(), endOfTime), 0).UTC(),
 		Proven:      len(g.signature) == signatureSize,
 	}, nil

@@ -92,7 +92,7 @@ func TestCheckGives(t *testing.T) {
 				t.Fatal(err)
 			}
 			tc.want.Chain, tc.want.Payer = 84532, address(t, alice().address())
-			want := x402.Authorization{Claim: tc.want, ValidBefore: noon().Add(5 * time.Minute), Proven: true}
+			want := x402.Authorization{Claim: tc.want, Amount: tc.quote.Requirements().Amount, ValidBefore: noon().Add(5 * time.Minute), Proven: true}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("Check (-want +got):\n%s", diff)
 			}
@@ -322,9 +322,12 @@ func TestCheckV1(t *testing.T) {
 			payload := d.in("payload")
 			payload.in("authorization")["value"] = tc.value
 			payload["signature"] = alice().sign(slowDigest(payload, usdc(t).Requirements()))
-			_, err := judge(d.header(1), noon(), usdc(t))
+			auth, err := judge(d.header(1), noon(), usdc(t))
 			if got := reason(t, err); got != tc.want {
 				t.Errorf("reason = %q, want %q", got, tc.want)
+			}
+			if err == nil && auth.Amount != tc.value {
+				t.Errorf("it takes %s, want %s", auth.Amount, tc.value)
 			}
 		})
 	}
