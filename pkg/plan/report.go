@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"slices"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/offer"
@@ -75,6 +76,12 @@ func (o OfferStatus) Down() bool {
 
 // GatewayDown reports whether the offer's gateway is known not to answer.
 func (o OfferStatus) GatewayDown() bool { return o.Gateway != nil && !o.Gateway.Answering }
+
+// OnOtherTerms reports whether buyers are known to be asked for something else than
+// was accepted.
+func (o OfferStatus) OnOtherTerms() bool {
+	return slices.ContainsFunc(o.Drift, func(d Drift) bool { return d.Class == Money })
+}
 
 // A Condition is one of a ServiceOffer's status.
 type Condition struct {

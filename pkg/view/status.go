@@ -165,6 +165,8 @@ func (s Style) selling(o plan.OfferStatus) stand {
 		return stand{"○", "not selling", bad}
 	case o.Stranded != "":
 		return stand{"!", "selling, wrong wallet", bad}
+	case o.OnOtherTerms():
+		return stand{"!", "sold otherwise", bad}
 	}
 	return s.outside[o.Key].stand()
 }
