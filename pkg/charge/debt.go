@@ -91,17 +91,23 @@ func (t *Till) collect(ctx context.Context, d ledger.Debt) error {
 }
 
 // collectDebt settles a debt, and writes down how that went. An error means that
-// it is still owed. A no is believed the first time alone: any later one, such as
-// that the buyer has no money, may be the trace of a try whose answer was lost,
-// to us or to the process before this one. And of a nonce that is used already
-// nobody can tell whether it was used for this.
+// it is still owed. Where nothing was sent to one facilitator the debt goes over
+// to the next, on disk before that one is asked; with one that may have got it, it
+// stays. A no is believed the first time alone: any later one, such as that the
+// buyer has no money, may be the trace of a try whose answer was lost, to us or to
+// the process before this one. And of a nonce that is used already nobody can tell
+// whether it was used for this.
 func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement, error) {
-	f, err := t.facilitator(d.Facilitator)
-	if err != nil {
-		return x402.Settlement{}, err
+	got, err := t.settleDebt(ctx, d, d.Facilitator)
+	for _, url := range t.streams.others(d) {
+		if !errors.Is(err, x402.ErrNotSent) {
+			break
+		}
+		if failed := t.Ledger.Owe(d.Claim, url, d.Request); failed != nil {
+			return got, failed
+		}
+		got, err = t.settleDebt(ctx, d, url)
 	}
-	got, err := f.Settle(ctx, d.Request)
-	f.note(ctx, t.Log, err)
 	if errors.Is(err, x402.ErrNotSent) {
 		return got, err
 	}
@@ -120,16 +126,27 @@ func (t *Till) collectDebt(ctx context.Context, d ledger.Debt) (x402.Settlement,
 	return got, t.Ledger.Fail(d.Claim, got.Reason)
 }
 
+// settleDebt asks one facilitator to settle a debt.
+func (t *Till) settleDebt(ctx context.Context, d ledger.Debt, url string) (x402.Settlement, error) {
+	f, err := t.facilitator(url)
+	if err != nil {
+		return x402.Settlement{}, err
+	}
+	got, err := f.Settle(ctx, d.Request)
+	f.note(ctx, t.Log, err)
+	return got, err
+}
+
 // streams knows what is being served on credit.
 type streams struct {
 	mu    sync.Mutex
 	open  map[x402.Claim]bool
-	fresh map[x402.Claim]bool // those, and debts, that nobody was asked to settle
-	owed  int                 // debts that no stream is for
+	fresh map[x402.Claim][]string // those, and debts, that nobody was asked to settle; and who may be
+	owed  int                     // debts that no stream is for
 }
 
 func newStreams() *streams {
-	return &streams{open: map[x402.Claim]bool{}, fresh: map[x402.Claim]bool{}}
+	return &streams{open: map[x402.Claim]bool{}, fresh: map[x402.Claim][]string{}}
 }
 
 // enter lets one begin, unless too much is owed.
@@ -139,8 +156,26 @@ func (s *streams) enter(c x402.Claim) bool {
 	if len(s.open)+s.owed >= maxDebts {
 		return false
 	}
-	s.open[c], s.fresh[c] = true, true
+	s.open[c], s.fresh[c] = true, nil
 	return true
+}
+
+// mayAsk says which facilitators, in order, may be asked to settle what is served
+// on credit. Of what is not it keeps nothing.
+func (s *streams) mayAsk(c x402.Claim, urls []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, fresh := s.fresh[c]; fresh {
+		s.fresh[c] = urls
+	}
+}
+
+// others gives who may be asked to settle a debt besides the one that it names:
+// nobody once somebody was asked, or may have been by another process.
+func (s *streams) others(d ledger.Debt) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(s.fresh[d.Claim]), func(url string) bool { return url == d.Facilitator })
 }
 
 // leave is for a stream that has ended; what it owes may be left.
@@ -162,7 +197,7 @@ func (s *streams) leaveNothing(c x402.Claim) {
 func (s *streams) firstTry(c x402.Claim) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	first := s.fresh[c]
+	_, first := s.fresh[c]
 	delete(s.fresh, c)
 	return first
 }

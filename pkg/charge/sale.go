@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/obolctl/obolctl/pkg/ledger"
@@ -126,18 +127,23 @@ func (s *sale) settle(ctx context.Context) (x402.Settlement, error) {
 	return x402.Settlement{}, errNoFacilitator
 }
 
-// order is whom to ask to settle: the one that verified first.
+// order is whom to ask to settle: the one that verified first. Each further one
+// is for when nothing was sent to those before it.
 func (s *sale) order() []*facilitator {
+	able := s.till.able(s.way.Facilitators)
 	if s.verified == nil {
-		return s.till.able(s.way.Facilitators)
+		return able
 	}
-	return []*facilitator{s.verified}
+	others := slices.DeleteFunc(able, func(f *facilitator) bool { return f == s.verified })
+	return slices.Insert(others, 0, s.verified)
 }
 
-// finish notes that the ledger was told how the sale ended, or that it is a debt.
+// finish notes that the ledger was told how the sale ended, or that it is a debt,
+// and of a debt who may settle it.
 func (s *sale) finish(ctx context.Context, err error) {
 	if !s.ended {
 		s.ended = true
+		s.till.streams.mayAsk(s.auth.Claim, s.way.Facilitators)
 		s.till.paid.leave(s.peer)
 	}
 	if err != nil {

@@ -37,7 +37,7 @@ type Sale struct {
 // still to be settled.
 type Debt struct {
 	Entry
-	Facilitator string       // base URL of the one that verified it
+	Facilitator string       // base URL of the one that is to settle it
 	Request     x402.Request // the body for its settle call, word for word
 }
 

@@ -20,8 +20,8 @@ import (
 const maxAnswer = 64 << 10
 
 var (
-	// ErrNotSent means that nothing can have been settled: no connection to the
-	// facilitator was made.
+	// ErrNotSent means that nothing can have been settled: the facilitator cannot
+	// have read the request.
 	ErrNotSent = errors.New("not sent")
 
 	// ErrUnknown means that a payment may have been settled. It must be neither
@@ -178,14 +178,18 @@ type answer struct {
 	object object
 }
 
-// ask sends one request and reads the answer. The error wraps ErrNotSent when
-// no connection was made.
+// ask sends one request and reads the answer. The error of a settle wraps
+// ErrNotSent when nobody can have read it: its headers were never written, or to
+// connections alone of which the transport knows that they took none of it. It
+// asks for another connection only then.
 func (f *Facilitator) ask(ctx context.Context, limit time.Duration, method, path string, body []byte) (answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	var connected atomic.Bool
+	var taken, written atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+		GetConn:      func(string) { taken.Store(false); written.Store(false) },
+		GotConn:      func(httptrace.GotConnInfo) { taken.Store(true) },
+		WroteHeaders: func() { written.Store(true) },
 	})
 	r, err := http.NewRequestWithContext(ctx, method, f.base+path, bytes.NewReader(body))
 	if err != nil {
@@ -198,8 +202,12 @@ func (f *Facilitator) ask(ctx context.Context, limit time.Duration, method, path
 		r.Header["Idempotency-Key"] = nil // not sent: it lets the transport try again where an idle connection broke
 	}
 	resp, err := f.client.Do(r)
+	if err != nil && taken.Load() && !written.Load() { // one that was kept ended just then
+		r.Body, _ = r.GetBody() // the same bytes, from their beginning: that cannot fail
+		resp, err = f.client.Do(r)
+	}
 	switch {
-	case err != nil && !connected.Load():
+	case err != nil && !written.Load():
 		return answer{}, fmt.Errorf("%w: %s", ErrNotSent, clean(err.Error(), 256))
 	case err != nil:
 		return answer{}, errors.New(clean(err.Error(), 256))

@@ -10,9 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -62,6 +64,12 @@ func connect(t *testing.T, h http.HandlerFunc) (*Facilitator, *line) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return f, f.connect(t, h)
+}
+
+// connect has h answer on all connections that are made from now on.
+func (f *Facilitator) connect(t *testing.T, h http.HandlerFunc) *line {
+	t.Helper()
 	l := &line{calls: make(chan net.Conn), done: make(chan struct{})}
 	transport := f.client.Transport.(*http.Transport)
 	transport.DialContext = l.dial
@@ -71,7 +79,7 @@ func connect(t *testing.T, h http.HandlerFunc) (*Facilitator, *line) {
 		transport.CloseIdleConnections()
 		server.Close()
 	})
-	return f, l
+	return l
 }
 
 // says answers a request.
@@ -309,6 +317,127 @@ func TestBrokenConnection(t *testing.T) {
 	})
 }
 
+// TestRestart has a facilitator that went away without a word, and answers again
+// on new connections: those that we have kept break when they are used.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		gone := false
+		f, l := connect(t, func(w http.ResponseWriter, r *http.Request) {
+			if gone {
+				cuts(w, r)
+				return
+			}
+			time.Sleep(time.Second) // of the bubble: all are asked at once
+			_, _ = io.WriteString(w, `{"isValid":true}`)
+		})
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if _, err := f.Verify(t.Context(), Request(body)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := l.dials.Load(); n != 3 {
+			t.Fatalf("%d connections are kept, want 3", n)
+		}
+		gone = true
+		asked := 0
+		f.connect(t, func(w http.ResponseWriter, _ *http.Request) {
+			asked++
+			_, _ = io.WriteString(w, paid)
+		})
+		if s, err := f.Settle(t.Context(), Request(body)); err != nil || !s.Success || asked != 1 {
+			t.Errorf("Settle = %+v, %v, and it was asked %d times", s, err, asked)
+		}
+	})
+}
+
+// A dying connection takes nothing any more once it is dead, and does not say so
+// before it is written to.
+type dying struct {
+	net.Conn
+	dead *atomic.Bool
+}
+
+// Read tells of its end as if the other side had ended it.
+func (d dying) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	if err != nil {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func (d dying) Write(p []byte) (int, error) {
+	if d.dead.Load() {
+		return 0, syscall.ECONNRESET
+	}
+	return d.Conn.Write(p)
+}
+
+// TestKeptConnection settles over one that was kept, when no other can be made,
+// or when one can.
+func TestKeptConnection(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		dead, ends bool
+		listens    bool
+		answer     http.HandlerFunc
+		asked      int
+		want       error
+	}{
+		"it takes nothing":                     {dead: true, answer: says(200, paid), want: ErrNotSent},
+		"it takes nothing, and a new one does": {dead: true, listens: true, answer: says(200, paid), asked: 1},
+		"it ends as it is taken":               {ends: true, answer: says(200, paid), want: ErrNotSent},
+		"it ends, and a new one does not":      {ends: true, listens: true, answer: says(200, paid), asked: 1},
+		"it breaks when all was read":          {answer: cuts, asked: 1, want: ErrUnknown},
+		"it breaks, and so does a new one":     {listens: true, answer: cuts, asked: 2, want: ErrUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				f, l := connect(t, func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/facilitator/verify" {
+						_, _ = io.WriteString(w, `{"isValid":true}`)
+						return
+					}
+					asked++
+					tc.answer(w, r)
+				})
+				var dead atomic.Bool
+				var kept net.Conn
+				transport := f.client.Transport.(*http.Transport)
+				transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+					c, err := l.dial(ctx, network, address)
+					kept = dying{c, &dead}
+					return kept, err
+				}
+				if _, err := f.Verify(t.Context(), Request(body)); err != nil {
+					t.Fatal(err)
+				}
+				dead.Store(tc.dead)
+				transport.DialContext = l.dial
+				if !tc.listens {
+					transport.DialContext = func(context.Context, string, string) (net.Conn, error) { return nil, syscall.ECONNREFUSED }
+				}
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+					if tc.ends && c.Conn == kept {
+						kept.Close()
+						synctest.Wait() // until that is seen
+					}
+				}})
+				if s, err := f.Settle(ctx, Request(body)); !errors.Is(err, tc.want) || s.Success != (tc.want == nil) || asked != tc.asked {
+					t.Errorf("Settle = %+v, %v, and it was asked %d times; want %v, and %d times", s, err, asked, tc.want, tc.asked)
+				}
+			})
+		})
+	}
+}
+
 func redirect(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != "/facilitator/verify" {
 		_, _ = io.WriteString(w, `{"isValid":true}`)
@@ -398,8 +527,8 @@ func TestSkew(t *testing.T) {
 	}
 }
 
-// TestFacilitatorNotSent is about the wire itself: that nothing was sent is
-// only said when no connection was made.
+// TestFacilitatorNotSent is about the wire itself: nothing was sent when no
+// connection was made.
 func TestFacilitatorNotSent(t *testing.T) {
 	t.Parallel()
 	closed := httptest.NewServer(http.NotFoundHandler())

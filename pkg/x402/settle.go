@@ -80,6 +80,7 @@ func (f *Facilitator) Settle(ctx context.Context, r Request) (Settlement, error)
 func (f *Facilitator) settleOnce(ctx context.Context, r Request) (Settlement, error) {
 	a, err := f.ask(ctx, f.limits.Settle, http.MethodPost, "/settle", r)
 	if err != nil {
+		f.client.CloseIdleConnections() // before the next time: they may be as dead as the one that broke
 		return Settlement{}, err
 	}
 	success, err := a.verdict("success")
