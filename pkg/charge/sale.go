@@ -179,6 +179,9 @@ func saleOf(r *http.Request) *sale {
 	return s
 }
 
+// Paid tells an upstream whether a request is served for a payment, and not free.
+func Paid(r *http.Request) bool { return saleOf(r) != nil }
+
 // sameResource refuses a payment that says it is for something else. Buyers of
 // version 1 do not say, and no signature covers it; so it keeps honest buyers
 // from mistakes, and the price of each route is checked all the same.

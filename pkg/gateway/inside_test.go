@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -309,4 +310,41 @@ func TestStreamThatBeginsAfterTheLastIsClosed(t *testing.T) {
 		t.Error("it goes on")
 	}
 	cancel()
+}
+
+// TestOnceOverHTTP2 asks more at once than one connection to the upstream takes.
+// It refuses some then, unbegun, and they have to be tried a second time.
+func TestOnceOverHTTP2(t *testing.T) {
+	t.Parallel()
+	var runs atomic.Int64
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		runs.Add(1)
+		if r.ProtoMajor != 2 {
+			w.WriteHeader(http.StatusHTTPVersionNotSupported)
+		}
+	}))
+	up.EnableHTTP2, up.Config.HTTP2 = true, &http.HTTP2Config{MaxConcurrentStreams: 1}
+	up.StartTLS()
+	t.Cleanup(up.Close)
+	upstream := newTransport(0)
+	upstream.TLSClientConfig = up.Client().Transport.(*http.Transport).TLSClientConfig
+	t.Cleanup(upstream.CloseIdleConnections)
+	const buyers = 50
+	var all sync.WaitGroup
+	for range buyers {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, up.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			answer, err := upstream.RoundTrip(once(r))
+			if err != nil || answer.StatusCode != http.StatusOK || answer.Body.Close() != nil {
+				t.Errorf("answer = %+v, %v", answer, err)
+			}
+		})
+	}
+	all.Wait()
+	if runs.Load() != buyers {
+		t.Errorf("%d runs for %d requests", runs.Load(), buyers)
+	}
 }

@@ -157,6 +157,9 @@ func (at *place) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(innermost(w), r.Body, p.cfg.MaxBody)
 	}
 	if r.ContentLength == 0 {
+		if !p.cfg.Standalone || charge.Paid(r) { // the cluster does not say what was free
+			r = once(r)
+		}
 		at.goesOn = s.forward(p, w, r)
 		return
 	}
@@ -257,10 +260,10 @@ func stripPrefix(path, prefix string) string {
 	return rest
 }
 
-// newTransport makes the upstream's client. No proxy of the environment is
-// used, and bodies pass as they are.
+// newTransport makes the upstream's client. Bodies pass as they are.
 func newTransport(firstByte time.Duration) *http.Transport {
 	return &http.Transport{
+		Proxy:                 notAgain,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:   5 * time.Second,
 		ResponseHeaderTimeout: firstByte,
