@@ -56,13 +56,13 @@ func (t *Till) facilitator(url string) (*facilitator, error) {
 
 // note remembers how a call went. Only one that never got there gives the
 // facilitator a rest: an answer that makes no sense may be the payment's fault,
-// and one buyer's must not close the shop for all.
+// and one buyer's must not close the shop for all. Nor may a buyer who left.
 func (f *facilitator) note(ctx context.Context, log *slog.Logger, err error) {
 	now := time.Now()
-	if errors.Is(err, x402.ErrNotSent) {
-		f.resting.Store(now.Add(rest).UnixNano())
-	}
 	if err != nil && ctx.Err() == nil {
+		if errors.Is(err, x402.ErrNotSent) {
+			f.resting.Store(now.Add(rest).UnixNano())
+		}
 		log.WarnContext(ctx, "facilitator failed", "facilitator", f.url, "error", err.Error())
 	}
 	skew, known := f.Skew()

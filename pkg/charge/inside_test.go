@@ -1,6 +1,8 @@
 package charge
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -147,5 +149,27 @@ func TestForOne(t *testing.T) {
 				t.Errorf("%s is still there", name)
 			}
 		}
+	}
+}
+
+// TestBuyerWhoLeftRestsNobody: what was not sent since its buyer had left says
+// nothing of the facilitator.
+func TestBuyerWhoLeftRestsNobody(t *testing.T) {
+	t.Parallel()
+	till := NewTill(Options{Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry()})
+	urls := []string{"http://127.0.0.1:1"}
+	f, err := till.facilitator(urls[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	_, err = f.Verify(gone, x402.Request("{}"))
+	if f.note(gone, till.Log, err); !errors.Is(err, x402.ErrNotSent) || len(till.able(urls)) != 1 {
+		t.Errorf("after %v, %d can be asked", err, len(till.able(urls)))
+	}
+	_, err = f.Verify(t.Context(), x402.Request("{}"))
+	if f.note(t.Context(), till.Log, err); !errors.Is(err, x402.ErrNotSent) || len(till.able(urls)) != 0 {
+		t.Errorf("after %v, %d can be asked", err, len(till.able(urls)))
 	}
 }
