@@ -65,9 +65,10 @@ func TestStreamsAreTheSameHoweverTheyPass(t *testing.T) {
 		name, method, said string
 		client             http.Client
 		alone              bool // the connection ends with the stream
+		either             bool // unless the answer comes before the transport has asked for the end of the request
 	}{
 		{name: "GET", method: http.MethodGet, alone: true},
-		{name: "POST", method: http.MethodPost, said: "question", alone: true},
+		{name: "POST", method: http.MethodPost, said: "question", alone: true, either: true},
 		{name: "HEAD", method: http.MethodHead},
 		{name: "HTTP2", method: http.MethodPost, said: "question", client: http.Client{Transport: &http.Transport{Protocols: two}}},
 	} {
@@ -80,7 +81,7 @@ func TestStreamsAreTheSameHoweverTheyPass(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer answer.Body.Close()
-			if answer.StatusCode != http.StatusOK || answer.Header.Get("X-Model") != "tiny" || answer.Close != c.alone {
+			if answer.StatusCode != http.StatusOK || answer.Header.Get("X-Model") != "tiny" || answer.Close != c.alone && !c.either {
 				t.Errorf("%d %v, close %t; want close %t", answer.StatusCode, answer.Header, answer.Close, c.alone)
 			}
 			if c.method == http.MethodHead {
