@@ -84,16 +84,29 @@ func openOffers(c *cli.Context, p process) (*workspace, []offer.Key, error) {
 	}
 	found, err := w.targets(c.Args().Slice())
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, noneOf(c.NArg(), err)
 	}
 	slices.SortFunc(found, offer.Key.Compare)
 	found = slices.Compact(found)
 	for _, k := range found {
 		if !slices.ContainsFunc(acc.Offers, func(o offer.Offer) bool { return o.Key() == k }) {
-			return nil, nil, fmt.Errorf("%s is not accepted here: there is nothing to do for it", w.addressOf(k))
+			return nil, nil, noneOf(len(found), fmt.Errorf("%s is not accepted here: there is nothing to do for it", w.addressOf(k)))
 		}
 	}
 	return w, found, nil
+}
+
+// noneOf words why nothing is done for any of several offers: what is wrong with one
+// of them does not tell that of the others.
+func noneOf(offers int, err error) error {
+	var usage usageError
+	switch {
+	case offers < 2:
+		return err
+	case errors.As(err, &usage):
+		return misuse("nothing was done: %s", usage.text)
+	}
+	return fmt.Errorf("nothing was done: %w", err)
 }
 
 // lock takes the site's lock, and says for whom it waits.
@@ -135,7 +148,7 @@ func (w *workspace) drain(c *cli.Context, tx *state.Tx, keys []offer.Key) (until
 		case drained && c.Bool("all") && (err != nil || !d.EndsAt().Before(was.EndsAt())):
 			continue // --all stops what sells, or sells for longer
 		case err != nil:
-			return until, fmt.Errorf("%s: %w", w.addressOf(k), err)
+			return until, noneOf(len(keys), fmt.Errorf("%s: %w", w.addressOf(k), err))
 		}
 		d.By = w.user()
 		if c.IsSet("reason") {
@@ -284,23 +297,17 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 	if err != nil {
 		return err
 	}
-	var drained []offer.Key
-	for _, k := range keys {
-		d, ok := in.Memory.Marks.Drain(k)
-		switch {
-		case all && (!ok || !d.All):
-			continue
-		case !ok:
-			return fmt.Errorf("%s is not drained", w.addressOf(k))
-		}
-		if i := indexOf(w.accepted().Offers, k); i >= 0 && w.accepted().Offers[i].Drain != nil {
-			o := w.accepted().Offers[i]
-			return fmt.Errorf("the drain of %s is declared at %s:%d; take it out and apply", o.Address, o.Drain.At.File, o.Drain.At.Line)
-		}
-		drained = append(drained, k)
+	drained, idle, err := w.undrainable(in, keys, all)
+	if err != nil {
+		return noneOf(len(keys), err)
+	}
+	for _, k := range idle {
+		w.say("%s is not drained.", w.addressOf(k))
 	}
 	if len(drained) == 0 {
-		w.say("no offer is drained by \"drain --all\"; one that was drained alone: %s", view.AtSite("obolctl undrain ADDRESS", w.here))
+		if all {
+			w.say("no offer is drained by \"drain --all\"; one that was drained alone: %s", view.AtSite("obolctl undrain ADDRESS", w.here))
+		}
 		w.tellIdle("undrain", len(keys))
 		return nil
 	}
@@ -319,6 +326,31 @@ func (w *workspace) undrain(ctx context.Context, tx *state.Tx, keys []offer.Key,
 	}
 	w.tellUndrained(drained)
 	return nil
+}
+
+// undrainable tells the offers that are drained from those that are not. With all,
+// it picks what "drain --all" stopped, and the rest is of no concern. It fails where
+// undrain would not end a drain, or where nobody can tell whether there is one.
+func (w *workspace) undrainable(in plan.Input, keys []offer.Key, all bool) (drained, idle []offer.Key, err error) {
+	for _, k := range keys {
+		d, ok := in.Memory.Marks.Drain(k)
+		var o offer.Offer // the zero one, if it was removed before this run had the lock
+		if i := indexOf(w.accepted().Offers, k); i >= 0 {
+			o = w.accepted().Offers[i]
+		}
+		switch live := in.World.Seen[offerID(k)]; {
+		case all && (!ok || !d.All):
+		case !ok && !o.Standalone && live.Presence == resource.Unknown: // another tool may have drained it
+			return nil, nil, fmt.Errorf("cannot tell whether %s is drained: %s", w.addressOf(k), live.Why)
+		case !ok:
+			idle = append(idle, k)
+		case o.Drain != nil:
+			return nil, nil, fmt.Errorf("the drain of %s is declared at %s:%d; take it out and apply", o.Address, o.Drain.At.File, o.Drain.At.Line)
+		default:
+			drained = append(drained, k)
+		}
+	}
+	return drained, idle, nil
 }
 
 // tellUndrained says whether the offers sell again.

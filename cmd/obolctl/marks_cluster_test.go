@@ -70,7 +70,7 @@ func TestRule02_TypedDrain(t *testing.T) {
 	if at, grace := s.drained("weather"); !at.IsZero() || grace != "" {
 		t.Errorf("undrained: %v %q", at, grace)
 	}
-	s.must(1, "undrain", "http.weather")
+	contains(t, s.must(0, "undrain", "http.weather").stderr, "http.weather is not drained")
 	same(t, "afterwards", s.apply(0).lines())
 }
 
