@@ -98,7 +98,7 @@ func runPlan(c *cli.Context, p process) error {
 // with dry runs and marks remembered.
 func (w *workspace) choosePlan(c *cli.Context, policy plan.Policy) (plan.Input, plan.Plan, error) {
 	if c.Bool("offline") {
-		in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want, Memory: w.memory, Policy: policy}
+		in := plan.Input{Now: time.Now(), Site: w.site.Name(), Here: w.here, Want: w.want, Memory: w.memory, Policy: policy}
 		in.World.Host.Version = version
 		in = plan.Offline(in)
 		return in, plan.Make(in), nil

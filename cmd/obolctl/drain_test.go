@@ -38,3 +38,21 @@ func TestUndrainedAlready(t *testing.T) {
 		t.Errorf("there is nothing to do: %s", r)
 	}
 }
+
+// TestDrainNoteNamesTheSite: where there are several sites, the command of a note
+// works as it stands.
+func TestDrainNoteNamesTheSite(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.alone(upstream(), unusedPorts(t, 1)...)
+	o.must(0, "apply", "--auto-approve")
+	o.must(0, "drain", "http.a0", "--now")
+	note := func() string { return strings.Join(strings.Fields(o.must(0, "plan").stdout), " ") }
+	if said := note(); !strings.Contains(said, "to sell again: obolctl undrain http.a0") || strings.Contains(said, "--site") {
+		t.Errorf("of the only site the plan says %q", said)
+	}
+	o.must(2, "converge", "--site", "shop")
+	if said := note(); !strings.Contains(said, "to sell again: obolctl undrain http.a0 --site home") {
+		t.Errorf("of one of two sites the plan says %q", said)
+	}
+}

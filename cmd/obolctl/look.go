@@ -54,7 +54,7 @@ func (w *workspace) input() (plan.Input, []resource.ID, error) {
 		}
 	}
 	w.fresh = false
-	in := plan.Input{Now: time.Now(), Site: w.site.Name(), Want: w.want, Memory: w.memory}
+	in := plan.Input{Now: time.Now(), Site: w.site.Name(), Here: w.here, Want: w.want, Memory: w.memory}
 	in.World.Seen = map[resource.ID]resource.Sighting{}
 	return in, idsOf(in), nil
 }

@@ -11,7 +11,8 @@ import (
 type Input struct {
 	Now    time.Time
 	Site   string
-	Want   *Set // what the file declares; nil: the accepted set holds, as in converge
+	Here   string // the site, where commands in texts have to name it
+	Want   *Set   // what the file declares; nil: the accepted set holds, as in converge
 	Memory Memory
 	World  resource.World
 	Policy Policy

@@ -242,7 +242,16 @@ func (p *planner) drainCause(s *subject, obj *resource.Object, d resource.Differ
 	if ours(who) || who.Manager == "" {
 		return LiveChanged, Restore, fmt.Sprintf("drained by %s, and the cluster sells it", s.drain.By)
 	}
-	return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s took the drain off in the cluster: only \"obolctl undrain %s\" ends it", s.drain.By, who.Manager, s.address.Typed())
+	return LiveChanged, Restore, fmt.Sprintf("drained by %s; %s took the drain off in the cluster: only \"%s\" ends it", s.drain.By, who.Manager, p.typedUndrain(s))
+}
+
+// typedUndrain gives the command that ends the drain of an offer.
+func (p *planner) typedUndrain(s *subject) string {
+	command := "obolctl undrain " + s.address.Typed()
+	if p.Here != "" {
+		command += " --site " + p.Here
+	}
+	return command
 }
 
 // dropped reports whether the declaration of the drain in force was taken away.
@@ -277,8 +286,8 @@ func (p *planner) undrain(s *subject, spec resource.Spec, obj *resource.Object) 
 // noteDrain tells of a drain that the file does not know.
 func (p *planner) noteDrain(s *subject) {
 	if d := s.drain; d != nil && d.Origin != offer.FromFile && !p.Policy.undrains(s.key) {
-		p.notes = append(p.notes, fmt.Sprintf("%s stays drained (by %s, %s); to sell again: obolctl undrain %s",
-			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), s.address.Typed()))
+		p.notes = append(p.notes, fmt.Sprintf("%s stays drained (by %s, %s); to sell again: %s",
+			s.address, d.By, d.At.UTC().Format("2006-01-02 15:04"), p.typedUndrain(s)))
 	}
 }
 
