@@ -43,14 +43,14 @@ type workspace struct {
 }
 
 // openSite opens the memory of the site that the command line, the environment or
-// the only one there names.
+// the offers file names, or of the only one there.
 func openSite(c *cli.Context, p process) (*workspace, error) {
 	w := &workspace{process: p, options: optionsOf(c, p)}
 	name := w.options.site
 	if name == "" {
 		sites, err := livingSites(w.stateDir)
 		if err == nil {
-			name, err = w.onlySite(sites, c.Command.Name != "converge")
+			name, err = w.meantSite(sites, c.Command.Name != "converge")
 		}
 		if err != nil {
 			return nil, err
@@ -59,24 +59,26 @@ func openSite(c *cli.Context, p process) (*workspace, error) {
 	return w, w.open(c.Context, name)
 }
 
-// onlySite is the site that is meant where none was said: the only one there is, but
-// not where the offers file is another's. Who never opens the file once something is
+// meantSite is the site that is meant where none was said: of those there are, the
+// one that the offers file names, or the only one where it names none. Where it names
+// another, somebody has to say which. Who never opens the file once something is
 // remembered does not ask it.
-func (w *workspace) onlySite(sites []string, ask bool) (string, error) {
-	if len(sites) > 1 {
-		return "", misuse("this machine has several sites (%s): say which with --site", strings.Join(sites, ", "))
+func (w *workspace) meantSite(sites []string, ask bool) (string, error) {
+	declared := ""
+	if ask || len(sites) == 0 {
+		declared = offerfile.Site(offerfile.Input{
+			Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
+		})
 	}
-	if len(sites) == 1 && !ask {
-		return sites[0], nil
-	}
-	declared := offerfile.Site(offerfile.Input{
-		Paths: w.files, Vars: w.vars, VarFiles: w.varFiles, Environ: w.environ, Home: w.home(), Version: version,
-	})
 	switch {
 	case len(sites) == 0:
 		return cmp.Or(declared, "default"), nil
-	case declared != "" && declared != sites[0]:
-		return "", misuse("what this machine remembers is of site %s, and %s is of site %s: say which with --site", sites[0], w.files[0], declared)
+	case slices.Contains(sites, declared):
+		return declared, nil
+	case declared != "":
+		return "", misuse("%s is of site %s, and this machine remembers %s: say which with --site", w.files[0], declared, strings.Join(sites, " and "))
+	case len(sites) > 1:
+		return "", misuse("this machine has several sites (%s): say which with --site", strings.Join(sites, ", "))
 	}
 	return sites[0], nil
 }
