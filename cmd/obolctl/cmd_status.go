@@ -105,10 +105,9 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 	if err != nil {
 		return err
 	}
+	var unkept error // what was seen can be told all the same
 	if !q.readOnly {
-		if err := w.remember(ctx, in); err != nil {
-			return err
-		}
+		unkept = w.remember(ctx, in)
 	}
 	rep := plan.Status(in)
 	w.nameSite(rep.Decisions)
@@ -141,10 +140,13 @@ func (w *workspace) status(ctx context.Context, q statusQuery) error {
 	default:
 		err = view.Status(w.stdout, rep, style)
 	}
-	if err != nil || !q.check {
-		return err
+	switch {
+	case err != nil || unkept != nil:
+		return errors.Join(err, unkept)
+	case q.check:
+		return checkExit(rep, in)
 	}
-	return checkExit(rep, in)
+	return nil
 }
 
 // about keeps what a report says of the offers at an address.

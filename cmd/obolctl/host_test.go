@@ -557,6 +557,15 @@ func TestDiskFull(t *testing.T) {
 	if err := os.WriteFile(filler, make([]byte, 1<<20), 0o600); err == nil {
 		t.Fatal("the disk is not full")
 	}
+	refused := strings.Join(strings.Fields(o.must(1, "drain", "http.a0", "--now").stderr), " ")
+	for _, said := range []string{"no space left on device", "no sale is stopped", fmt.Sprintf("df -h %q", filepath.Join(disk, "obolctl", "home")), "gateway.log.1 may be deleted"} {
+		if !strings.Contains(refused, said) {
+			t.Errorf("a drain that finds no room does not say %q: %s", said, refused)
+		}
+	}
+	if r := o.must(0, "status"); !strings.Contains(r.stdout, "selling") {
+		t.Errorf("on a full disk: %s", r)
+	}
 	o.alone(upstream(), ports...)
 	info, err := os.Stat(filler)
 	if err != nil {

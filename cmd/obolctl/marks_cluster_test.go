@@ -143,6 +143,25 @@ func TestRule02_DeclaredDrain(t *testing.T) {
 	same(t, "afterwards", s.apply(0).lines())
 }
 
+// TestLiveDrainOnFullDisk: what there is no room to remember, status tells all the
+// same, and says that it could not be kept.
+func TestLiveDrainOnFullDisk(t *testing.T) {
+	t.Parallel()
+	disk := smallDisk(t)
+	s := newSeller(t, shared)
+	s.env = append(s.env, "OBOLCTL_STATE_DIR="+disk)
+	t.Cleanup(func() { killGateways(t, disk) })
+	s.declare(s.weather("weather", "0.01"))
+	s.apply(0)
+	s.stranger("obol-cli").patch(offers, s.ns, "weather", map[string]any{"spec": map[string]any{"drainAt": "2026-01-02T03:04:05Z"}})
+	if err := fill(filepath.Join(disk, "full")); err != nil {
+		t.Fatal(err)
+	}
+	r := s.must(1, "status")
+	contains(t, r.stdout, "http.weather", "drained")
+	contains(t, r.stderr, "no space left", "df -h")
+}
+
 // TestRule02_DrainAll also stops what is draining, and is undone by undrain
 // --all, which leaves others' drains.
 func TestRule02_DrainAll(t *testing.T) {

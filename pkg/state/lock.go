@@ -243,7 +243,7 @@ func (t *Tx) say(c Claim) error {
 		_, err = io.NewOffsetWriter(t.lock, 0).Write(append(data, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("cannot say who locked site %q: %w", t.site.name, err)
+		return t.site.full(fmt.Errorf("cannot say who locked site %q: %w", t.site.name, err))
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (t *Tx) SetMarks(marks offer.Marks) error {
 	if bytes.Equal(before, after) {
 		return nil
 	}
-	return durable.WriteFile(t.site.path(marksFile), after, fileMode)
+	return t.site.full(durable.WriteFile(t.site.path(marksFile), after, fileMode))
 }
 
 // save writes a record, unless nothing in it is new.

@@ -336,6 +336,16 @@ func remedy(file string) string {
 	}
 }
 
+// full adds to the error of a write that found no room what to do about it.
+func (s *Site) full(err error) error {
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return fmt.Errorf("%w. Until there is room on that disk nothing more is changed here, and no sale is stopped. "+
+		"How full it is: df -h %q. In that folder, gateways/*/gateway.log.1 may be deleted, and all files in sales "+
+		"but the newest of each offer be moved to another disk, with a link in their place", err, s.dir)
+}
+
 func encode(v any) ([]byte, error) {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {
