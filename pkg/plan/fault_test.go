@@ -555,6 +555,33 @@ func TestRule05_PinnedInTheFile(t *testing.T) {
 	}
 }
 
+// TestRule05_AWalletThatNobodySaw: an offer that was agreed to while nobody could
+// see the wallet is not made anew, for whatever wallet there is then, unasked.
+func TestRule05_AWalletThatNobodySaw(t *testing.T) {
+	t.Parallel()
+	o := agentOffer()
+	s := newSite(t)
+	s.declare(o)
+	s.apply(auto)
+	wallets := s.in.World.Cluster.Wallets
+	s.in.Memory = plan.Memory{}
+	s.in.World.Cluster.Wallets = map[string]resource.Wallet{"quant": {Agent: resource.Present, Why: "forbidden"}}
+	s.apply(auto)
+	s.in.World.Cluster.Wallets = wallets
+	seen := s.clone()
+	s.rebuild()
+	want := []string{"(create Namespace/agent-quant agent_wallet money)", "(create ServiceOffer/agent-quant/quant agent_wallet money)"}
+	if diff := cmp.Diff(want, lines(s.converge())); diff != "" {
+		t.Errorf("converge (-want +got):\n%s", diff)
+	}
+	seen.apply(auto)
+	seen.rebuild()
+	want = []string{"create Namespace/agent-quant cluster_rebuilt restore", "create ServiceOffer/agent-quant/quant cluster_rebuilt restore"}
+	if diff := cmp.Diff(want, lines(seen.converge())); diff != "" {
+		t.Errorf("converge, once it was seen (-want +got):\n%s", diff)
+	}
+}
+
 // TestUnknownWalletOfALivingOffer: with the state lost and the wallet not to be
 // seen, what the offer pays stays as it is.
 func TestUnknownWalletOfALivingOffer(t *testing.T) {

@@ -26,7 +26,8 @@ func (p *planner) wallet(s *subject) wallet {
 	}
 	name := o.AgentRef.Name
 	w := wallet{pinned: o.AgentRef.Wallet}
-	if w.pinned == "" && s.accepted != nil && s.accepted.AgentRef.OwnPayTo {
+	own := s.accepted != nil && s.accepted.AgentRef.OwnPayTo
+	if w.pinned == "" && own {
 		w.pinned = s.accepted.Payments[0].PayTo
 	}
 	w.payTo = w.pinned
@@ -38,6 +39,9 @@ func (p *planner) wallet(s *subject) wallet {
 		return w
 	}
 	switch {
+	case w.pinned == "" && own:
+		w.payTo = seen.Address
+		w.changed = fmt.Sprintf("agent %s has wallet %s, and when the offer was agreed to nobody could see it", name, seen.Address)
 	case w.pinned == "":
 		w.payTo = seen.Address
 	case strings.EqualFold(w.pinned, seen.Address):
