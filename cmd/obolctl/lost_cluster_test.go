@@ -250,6 +250,29 @@ func TestRule05_NoWalletIsMintedOrOrphaned(t *testing.T) {
 	}
 }
 
+// TestRule05_AWalletThatNobodySaw applies an agent's offer while the cluster is out
+// of sight, and the agent is there only later: nobody agreed to its wallet.
+func TestRule05_AWalletThatNobodySaw(t *testing.T) {
+	t.Parallel()
+	s := newSeller(t, shared)
+	agent := s.ns + "-unseen"
+	s.declare(s.weather("weather", "0.01"))
+	s.apply(0)
+	s.declare(s.weather("weather", "0.01"), quant(agent))
+	s.must(1, "--kubeconfig", "/nope", "apply", "--auto-approve", "--approve", "config,money,destructive,revive,takeover,restore")
+	s.agent(agent, thief)
+	s.converge(2)
+	if s.stranger("obol-cli").get(offers, "agent-"+agent, agent) != nil {
+		t.Error("converge sells it, to a wallet that nobody agreed to")
+	}
+	s.apply(2)
+	s.apply(0, "--approve", "money")
+	if to, _, _ := unstructured.NestedString(s.stranger("obol-cli").get(offers, "agent-"+agent, agent).Object, "spec", "payment", "payTo"); to != thief {
+		t.Errorf("it pays %q", to)
+	}
+	same(t, "afterwards", s.converge(0).lines())
+}
+
 // TestRule05_APinnedWallet is in git, and beats what the agent says.
 func TestRule05_APinnedWallet(t *testing.T) {
 	t.Parallel()
