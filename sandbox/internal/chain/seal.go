@@ -85,14 +85,21 @@ func (c *Chain) Send(ctx context.Context, tx *types.Transaction) error {
 	return nil
 }
 
-// Await returns the receipt of a transaction when it is in a block. Whether it
-// did what it should is in the receipt.
+// Await returns the receipt of a transaction when it is in a block, and that block
+// is what the chain answers from. Whether it did what it should is in the receipt.
 func (c *Chain) Await(ctx context.Context, hash common.Hash) (*types.Receipt, error) {
 	for {
 		next := c.nextBlock() // before the question: no block falls between
 		receipt, err := c.client.TransactionReceipt(ctx, hash)
-		if !errors.Is(err, ethereum.NotFound) {
-			return receipt, err
+		if err != nil && !errors.Is(err, ethereum.NotFound) {
+			return nil, err
+		}
+		if receipt != nil {
+			// The database has a receipt a moment before its block is the newest.
+			newest, err := c.client.BlockNumber(ctx)
+			if err != nil || newest >= receipt.BlockNumber.Uint64() {
+				return receipt, err
+			}
 		}
 		select {
 		case <-next:
